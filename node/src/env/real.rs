@@ -1,0 +1,1 @@
+//! The real side of the doors.

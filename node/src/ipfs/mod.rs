@@ -1,0 +1,114 @@
+//! The IPFS node beside the peer: one trait, two implementations (Kubo's RPC, embedded).
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
+use ipfs_cluster_protocol::{
+    id::{Cid, PeerId},
+    pin::PinMode,
+};
+
+/// Why a call to the IPFS node failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IpfsError {
+    /// No answer, or none that could be understood: the node is down.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The node said no; the text is its own.
+    #[error("{0}")]
+    Refused(String),
+    /// No block arrived for the time given.
+    #[error("no progress for {0:?}")]
+    Stalled(std::time::Duration),
+    /// Nothing to do it to: the CID is not pinned.
+    #[error("not pinned or pinned indirectly")]
+    NotPinned,
+    /// This kind of node cannot do it.
+    #[error("not supported: {0}")]
+    Unsupported(&'static str),
+}
+
+/// Who the node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpfsId {
+    /// Its peer ID in the IPFS swarm.
+    pub id: PeerId,
+    /// Its multiaddrs, with `/p2p/`.
+    pub addresses: Vec<String>,
+}
+
+/// How full the node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepoStat {
+    /// Bytes used.
+    pub repo_size: u64,
+    /// Bytes allowed.
+    pub storage_max: u64,
+}
+
+/// How far a pin has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PinProgress {
+    /// Blocks seen so far.
+    pub blocks: u64,
+    /// Their bytes, where the node tells.
+    pub bytes: u64,
+}
+
+/// One pin order.
+#[derive(Debug, Clone)]
+pub struct PinRequest {
+    /// The root.
+    pub cid: Cid,
+    /// Recursive or direct.
+    pub mode: PinMode,
+    /// Name, may be empty.
+    pub name: String,
+    /// A pin that shares most of the DAG.
+    pub update_from: Option<Cid>,
+    /// Multiaddrs (with `/p2p/`) to connect to first.
+    pub origins: Vec<String>,
+}
+
+/// A streamed answer.
+pub type IpfsStream<T> = BoxStream<'static, Result<T, IpfsError>>;
+
+/// What the cluster asks of an IPFS node. Every call has a deadline of its own.
+pub trait IpfsNode: Send + Sync + fmt::Debug {
+    /// Identity and addresses.
+    fn id(&self) -> BoxFuture<'_, Result<IpfsId, IpfsError>>;
+    /// Version text, as the node gives it.
+    fn version(&self) -> BoxFuture<'_, Result<String, IpfsError>>;
+    /// Pins; resolves when every block is held. `progress` is called as blocks arrive. Fails with
+    /// [`IpfsError::Stalled`] when the count of blocks stands still for the configured time-out.
+    /// Dropping the future stops the fetch.
+    fn pin(
+        &self,
+        request: PinRequest,
+        progress: Box<dyn FnMut(PinProgress) + Send>,
+    ) -> BoxFuture<'_, Result<(), IpfsError>>;
+    /// Unpins; [`IpfsError::NotPinned`] when there is nothing to unpin.
+    fn unpin(&self, cid: Cid) -> BoxFuture<'_, Result<(), IpfsError>>;
+    /// How one CID is pinned (not counting indirect pins), if it is.
+    fn pin_mode(&self, cid: Cid) -> BoxFuture<'_, Result<Option<PinMode>, IpfsError>>;
+    /// All recursive and direct pins.
+    fn pin_ls(&self) -> BoxFuture<'_, Result<IpfsStream<(Cid, PinMode)>, IpfsError>>;
+    /// Room.
+    fn repo_stat(&self) -> BoxFuture<'_, Result<RepoStat, IpfsError>>;
+    /// Connects the node to another one.
+    fn swarm_connect(&self, address: String) -> BoxFuture<'_, Result<(), IpfsError>>;
+    /// Peers the node is connected to.
+    fn swarm_peers(&self) -> BoxFuture<'_, Result<Vec<PeerId>, IpfsError>>;
+    /// Stores blocks durably; resolves when they are.
+    fn block_put(&self, blocks: Vec<(Cid, Bytes)>) -> BoxFuture<'_, Result<(), IpfsError>>;
+    /// One block, from the local store or the network.
+    fn block_get(&self, cid: Cid) -> BoxFuture<'_, Result<Bytes, IpfsError>>;
+    /// Resolves a path to the CID it names.
+    fn resolve(&self, path: String) -> BoxFuture<'_, Result<Cid, IpfsError>>;
+    /// Bytes of a UnixFS file.
+    fn cat(&self, path: String) -> BoxFuture<'_, Result<IpfsStream<Bytes>, IpfsError>>;
+}
+
+/// Shared by all who need the node.
+pub type SharedIpfs = Arc<dyn IpfsNode>;

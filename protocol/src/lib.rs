@@ -1,0 +1,14 @@
+//! The pure core of the cluster: types, log commands, the state machine, placement, reconcile and
+//! repair plans, wire and API types, content formats.
+//!
+//! **Architecture invariant:** nothing here reads a clock, draws a random number, does IO, spawns a
+//! task or writes a log line. Time and choices are arguments; effects are returned as data.
+
+pub mod codec;
+pub mod command;
+pub mod id;
+pub mod limits;
+pub mod metrics;
+pub mod pin;
+pub mod state;
+pub mod time;

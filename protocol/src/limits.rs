@@ -1,0 +1,44 @@
+//! Every bound of the program in one place, with the relations between them asserted.
+
+/// Commands in one log entry.
+pub const ENTRY_COMMANDS_MAX: usize = 1024;
+/// Encoded bytes of one log entry.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// Encoded bytes of one pin (spec and placement).
+pub const PIN_BYTES_MAX: usize = 64 * 1024;
+/// Encoded bytes at which an append request takes no further entry.
+pub const APPEND_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one frame on a stream between peers.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Append requests in flight to one follower.
+pub const APPEND_IN_FLIGHT_MAX: usize = 64;
+/// Voters that hold the log.
+pub const VOTERS_MAX: usize = 7;
+/// Learners kept ready to replace a voter.
+pub const STAND_INS_MAX: usize = 8;
+/// Members of a cluster.
+pub const MEMBERS_MAX: usize = 1024;
+/// Bytes of applied commands that wait to be written to the state file.
+pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of one gossip message.
+pub const GOSSIP_BYTES_MAX: usize = 256 * 1024;
+/// Characters of a pin's name.
+pub const NAME_CHARS_MAX: usize = 255;
+/// Key/value pairs of a pin's metadata.
+pub const METADATA_PAIRS_MAX: usize = 1024;
+/// Origins of a pin.
+pub const ORIGINS_MAX: usize = 64;
+/// User allocations of a pin.
+pub const USER_ALLOCATIONS_MAX: usize = MEMBERS_MAX;
+/// Bytes of an IPFS block (bitswap's and Kubo's limit is 2 MiB; a wire message holds one whole).
+pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of one bitswap message.
+pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a JSON body.
+pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+const _: () = assert!(PIN_BYTES_MAX * 2 <= ENTRY_BYTES_MAX);
+const _: () = assert!(ENTRY_BYTES_MAX * 2 <= APPEND_BYTES_MAX);
+const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(GOSSIP_BYTES_MAX <= FRAME_BYTES_MAX);
+const _: () = assert!(BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
