@@ -9,6 +9,10 @@ use ipfs_cluster_protocol::{
     pin::PinMode,
 };
 
+pub mod http;
+#[cfg(test)]
+mod scripted;
+
 /// Why a call to the IPFS node failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IpfsError {
