@@ -1,43 +1,64 @@
 //! What the log holds: entries of commands, and what becomes of each when it is applied.
+//!
+//! The serde names are short because they are in every log entry, and they are fixed because the
+//! log is on disk. An unknown field or variant is refused and stops the peer: skipping it would
+//! make this peer's state differ from the others'.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{Boot, Cid, ClusterId, Epoch, Incarnation, PeerId, Rev, Seq},
+    id::{Boot, Cid, ClusterId, Epoch, Incarnation, MemberNo, PeerId, Rev, Seq},
     pin::PinSpec,
     time::Timestamp,
 };
 
+/// The highest feature level that this version can apply.
+pub const FEATURE_LEVEL_MAX: u32 = 1;
+
 /// One log entry: what waited while the previous one was being synced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// `max(previous entry's time, the leader's wall clock)`.
+    #[serde(rename = "t")]
     pub at: Timestamp,
     /// In order; at most `ENTRY_COMMANDS_MAX` and `ENTRY_BYTES_MAX`.
+    #[serde(rename = "c")]
     pub commands: Vec<Envelope>,
 }
 
 /// A command and the place of its request in its origin's session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Envelope {
     /// Tells a repeat from a new command.
+    #[serde(rename = "s")]
     pub session: Session,
     /// What to do.
+    #[serde(rename = "c")]
     pub command: Command,
 }
 
 /// Guards against repeats: per peer, not per request.
+///
+/// A request keeps its `n` through all its repeats, also when its placement is decided again
+/// after a conflict: only what was applied uses `n` up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Session {
     /// The peer whose client asked.
+    #[serde(rename = "o")]
     pub origin: PeerId,
     /// Rises at each start of the origin.
+    #[serde(rename = "b")]
     pub boot: Boot,
     /// Counts up per command.
+    #[serde(rename = "n")]
     pub n: u64,
     /// The lowest `n` that the origin still waits for.
+    #[serde(rename = "f")]
     pub floor: u64,
 }
 
@@ -45,107 +66,192 @@ pub struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IfRev {
     /// Whatever is there.
+    #[serde(rename = "any")]
     Any,
     /// There is no live pin.
+    #[serde(rename = "no")]
     Absent,
     /// The pin's last change is this one.
+    #[serde(rename = "is")]
     Is(Rev),
 }
 
 /// A change of the state. A variant is only ever added at the end, behind a feature level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// The first command of a cluster's log.
     Init {
         /// The cluster's name.
+        #[serde(rename = "c")]
         cluster: ClusterId,
         /// 1, or higher after a recovery.
+        #[serde(rename = "e")]
         epoch: Epoch,
     },
     /// Pin, or change a pin. The spec is taken whatever `if_rev` says; the placement only if it
     /// still fits, else the outcome is `Conflict` and nothing changes.
+    ///
+    /// A peer that is allocated now and is not in `allocations` stays allocated behind them, until
+    /// a `Place` releases it: a pin never gives up a copy before the others are confirmed.
     Pin {
         /// What the user wants.
+        #[serde(rename = "s")]
         spec: PinSpec,
         /// Who shall hold it (empty when everywhere), decided from `if_rev`.
+        #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
         allocations: Vec<PeerId>,
         /// What the placement was decided from.
+        #[serde(rename = "i")]
         if_rev: IfRev,
     },
     /// Remove a pin.
     Unpin {
         /// Which.
+        #[serde(rename = "c")]
         cid: Cid,
     },
     /// Change who holds a pin: repair, drain, release.
     Place {
         /// Which.
+        #[serde(rename = "q")]
         seq: Seq,
         /// What it was decided from.
+        #[serde(rename = "i")]
         if_rev: Rev,
         /// Who shall hold it from now on.
+        #[serde(rename = "a")]
         allocations: Vec<PeerId>,
         /// Peers that confirmed (by `holds`) that they have it: a release counts on these alone.
+        #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
         confirmed: Vec<PeerId>,
     },
     /// Remove a pin whose time is over.
     Expire {
         /// Which.
+        #[serde(rename = "q")]
         seq: Seq,
         /// What it was decided from.
+        #[serde(rename = "i")]
         if_rev: Rev,
     },
-    /// These tombstones are gone from this peer's IPFS node.
+    /// What this peer had to unpin is gone from its IPFS node: tombstones and releases.
     Gone {
         /// Who says so.
+        #[serde(rename = "p")]
         peer: PeerId,
-        /// Which.
+        /// The rev up to which the peer had seen the state: what changed since is left alone.
+        #[serde(rename = "r")]
+        as_of: Rev,
+        /// Which; at most `GONE_SEQS_MAX`.
+        #[serde(rename = "q")]
         seqs: Vec<Seq>,
     },
-    /// Admit a peer or change what is said of it.
+    /// Admit a peer, or a new life of a member.
     AddMember {
         /// Who.
+        #[serde(rename = "p")]
         peer: PeerId,
         /// Its present life.
+        #[serde(rename = "i")]
         incarnation: Incarnation,
         /// Shown to users.
+        #[serde(rename = "n")]
         name: String,
         /// `tag:` values and other labels.
+        #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,
     },
-    /// Take a peer out of the membership. It must hold no pin that would be lost.
+    /// Take a peer out of the membership. Without `force`, it must hold no pin.
     RemoveMember {
         /// Who.
+        #[serde(rename = "p")]
         peer: PeerId,
-        /// Also when copies are lacking (the peer is dead, or `drain=false`).
+        /// Also while pins are allocated to it (the peer is dead, or `drain=false`).
+        #[serde(rename = "f")]
         force: bool,
     },
     /// Start or stop moving everything away from a peer.
     Drain {
         /// Who.
+        #[serde(rename = "p")]
         peer: PeerId,
         /// Start or stop.
+        #[serde(rename = "o")]
         on: bool,
     },
     /// The peer was found dead.
     Down {
         /// Who.
+        #[serde(rename = "p")]
         peer: PeerId,
     },
     /// The peer is back.
     Up {
         /// Who.
+        #[serde(rename = "p")]
         peer: PeerId,
     },
     /// Permit commands up to this version.
     FeatureLevel {
         /// The new level.
+        #[serde(rename = "l")]
         level: u32,
     },
+    /// Change what is said of a member; never admits one.
+    Describe {
+        /// Who.
+        #[serde(rename = "p")]
+        peer: PeerId,
+        /// Shown to users.
+        #[serde(rename = "n")]
+        name: String,
+        /// `tag:` values and other labels.
+        #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
+    },
+    /// Fence off what a recovery or a restore left behind.
+    RaiseEpoch {
+        /// Higher than the present one.
+        #[serde(rename = "e")]
+        epoch: Epoch,
+    },
+    /// Forget what a removed member had still to unpin, `SWEEP_SEQS_MAX` pins at a time, and at
+    /// last its row. The leader repeats it while [`crate::state::query::departed`] names it.
+    Sweep {
+        /// The removed member's number.
+        #[serde(rename = "m")]
+        member: MemberNo,
+    },
+}
+
+impl Command {
+    /// The feature level from which this command may be proposed.
+    #[must_use]
+    pub fn feature_level(&self) -> u32 {
+        match self {
+            Self::Init { .. }
+            | Self::Pin { .. }
+            | Self::Unpin { .. }
+            | Self::Place { .. }
+            | Self::Expire { .. }
+            | Self::Gone { .. }
+            | Self::AddMember { .. }
+            | Self::RemoveMember { .. }
+            | Self::Drain { .. }
+            | Self::Down { .. }
+            | Self::Up { .. }
+            | Self::FeatureLevel { .. }
+            | Self::Describe { .. }
+            | Self::RaiseEpoch { .. }
+            | Self::Sweep { .. } => 1,
+        }
+    }
 }
 
 /// What became of a command. "No" is an outcome, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Done, as this rev.
     Applied {
@@ -168,11 +274,12 @@ pub enum Outcome {
 
 /// Why a command was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
     /// The CID is not pinned.
     #[error("pin is not part of the pinset")]
     NotPinned,
-    /// An allocation names a peer that is no member.
+    /// The command names a peer that is no member.
     #[error("peer {0} is not a member of this cluster")]
     NotAMember(PeerId),
     /// Copies would fall below the minimum.
@@ -183,9 +290,31 @@ pub enum Rejection {
         /// The pin's minimum.
         min: u32,
     },
+    /// The member cannot be removed yet.
+    #[error("peer {peer} still holds {pins} pins: drain it first")]
+    HoldsPins {
+        /// Who.
+        peer: PeerId,
+        /// Pins allocated to it.
+        pins: u64,
+    },
+    /// The last member cannot be removed.
+    #[error("cannot remove ourselves from a 1-peer cluster")]
+    LastMember,
+    /// The admission belongs to an earlier life of the peer.
+    #[error("peer {peer} was admitted again since, as incarnation {current}")]
+    StaleIncarnation {
+        /// Who.
+        peer: PeerId,
+        /// Its present life.
+        current: Incarnation,
+    },
     /// The pin's expiry is still to come, or it has none.
     #[error("the pin has not expired")]
     NotExpired,
+    /// Pins without allocations of their own (everywhere, meta) cannot be placed.
+    #[error("the pin has no allocations to change")]
+    NotPlaceable,
     /// From a former start of the origin.
     #[error("the request comes from an earlier start of its peer")]
     StaleBoot,
@@ -195,6 +324,26 @@ pub enum Rejection {
     /// A second `Init`.
     #[error("the cluster is formed already")]
     AlreadyFormed,
+    /// Anything before `Init`.
+    #[error("the cluster is not formed yet")]
+    NotFormed,
+    /// The epoch is not higher than the present one.
+    #[error("epoch {current} is not below the epoch asked for")]
+    StaleEpoch {
+        /// The present one.
+        current: Epoch,
+    },
+    /// The feature level may not go down, and gates newer commands.
+    #[error("feature level is {current}, not {wanted}")]
+    FeatureLevel {
+        /// The present one.
+        current: u32,
+        /// What the command needs or sets.
+        wanted: u32,
+    },
+    /// The number does not belong to a removed member.
+    #[error("member number {0} does not belong to a removed peer")]
+    NotDeparted(MemberNo),
     /// A pin type that does not match what is pinned (API contract §3).
     #[error(
         "cannot repin CID with different tracking method, clear state with pin rm to proceed. New: {new}. Was: {was}"
@@ -205,6 +354,11 @@ pub enum Rejection {
         /// In the state.
         was: String,
     },
+    /// A recursive pin cannot become a direct one (API contract §3).
+    #[error(
+        "cannot repin a CID which is already pinned in recursive mode (new pin is pinned as direct). Unpin it first."
+    )]
+    RecursiveToDirect,
     /// The state is full, or the command breaks a bound.
     #[error("{0}")]
     Limit(String),

@@ -111,16 +111,26 @@ macro_rules! text_or_bytes {
                     let text = String::deserialize(d)?;
                     text.parse().map_err(de::Error::custom)
                 } else {
-                    let bytes = serde_bytes::ByteBuf::deserialize(d)?;
-                    #[allow(clippy::redundant_closure_call, reason = "one macro, several types")]
-                    ($from_bytes)(bytes.as_ref()).map_err(de::Error::custom)
+                    struct Bytes;
+                    impl de::Visitor<'_> for Bytes {
+                        type Value = $ty;
+
+                        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                            f.write_str(concat!("the bytes of a ", stringify!($ty)))
+                        }
+
+                        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<$ty, E> {
+                            ($from_bytes)(bytes).map_err(E::custom)
+                        }
+                    }
+                    d.deserialize_bytes(Bytes)
                 }
             }
         }
     };
 }
 
-text_or_bytes!(PeerId, |p: &PeerId| p.0.clone(), Self::from_bytes);
+text_or_bytes!(PeerId, PeerId::as_bytes, PeerId::from_bytes);
 
 /// A content identifier, printed in its own version (v0: base58btc, v1: base32 lower case).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,7 +186,7 @@ impl FromStr for Cid {
     }
 }
 
-text_or_bytes!(Cid, Cid::to_bytes, Self::from_bytes);
+text_or_bytes!(Cid, Cid::to_bytes, Cid::from_bytes);
 
 /// The random name of a cluster, drawn once by its first peer; printed as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,7 +221,7 @@ impl FromStr for ClusterId {
     }
 }
 
-text_or_bytes!(ClusterId, |c: &ClusterId| c.0, Self::from_slice);
+text_or_bytes!(ClusterId, |c: &ClusterId| c.0, ClusterId::from_slice);
 
 /// A counter with a name of its own.
 macro_rules! counter {
@@ -233,7 +243,7 @@ macro_rules! counter {
             /// The next value.
             #[must_use]
             pub fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
     };
@@ -267,6 +277,20 @@ counter!(
     /// Dense number of a member in the state's rows and bitmaps, never given twice.
     MemberNo(u32)
 );
+
+impl Boot {
+    /// The boot of a peer's `starts`-th start in this life of it: higher than any of its former
+    /// lives', whose count of starts may be lost.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, starts: u32) -> Self {
+        Self(
+            incarnation
+                .0
+                .saturating_mul(1 << 24)
+                .saturating_add(u64::from(starts)),
+        )
+    }
+}
 
 /// A peer as the consensus sees it: a re-admitted peer is another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

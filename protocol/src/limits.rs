@@ -6,6 +6,22 @@ pub const ENTRY_COMMANDS_MAX: usize = 1024;
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// Encoded bytes of one pin (spec and placement).
 pub const PIN_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of what a user can make long in a pin's spec, without its allocations.
+pub const SPEC_BYTES_MAX: usize = 12 * 1024;
+/// Pins that one report of a peer's unpinning names.
+pub const GONE_SEQS_MAX: usize = 1024;
+/// Pins of a removed member that one command forgets.
+pub const SWEEP_SEQS_MAX: usize = 1024;
+/// Applied commands above its floor that a session remembers.
+pub const SESSION_WINDOW_MAX: u64 = 16 * 1024;
+/// Labels of a member.
+pub const LABELS_MAX: usize = 64;
+/// Bytes of a member's name, and of a label's key or value.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Bytes of one row of the state.
+pub const ROW_BYTES_MAX: usize = 1024 * 1024;
+/// Rows that one query returns.
+pub const PAGE_MAX: usize = 4096;
 /// Encoded bytes at which an append request takes no further entry.
 pub const APPEND_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one frame on a stream between peers.
@@ -37,6 +53,10 @@ pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+// A placed pin names at most every member once, in at most 48 encoded bytes each.
+const _: () = assert!(SPEC_BYTES_MAX + MEMBERS_MAX * 48 + 2048 <= PIN_BYTES_MAX);
+const _: () = assert!(GONE_SEQS_MAX * 9 + 256 <= ENTRY_BYTES_MAX);
+const _: () = assert!(PIN_BYTES_MAX <= ROW_BYTES_MAX);
 const _: () = assert!(PIN_BYTES_MAX * 2 <= ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX * 2 <= APPEND_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);

@@ -9,30 +9,46 @@ use crate::id::{MemberNo, Seq};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// Singletons by name: cluster, epoch, next rev, next seq, feature level, rolling hash…
+    /// One row (`core`): cluster, epoch, next rev, next seq, feature level, rolling hash…
     System = 0,
-    /// `seq` (u64 big-endian) → pin row.
+    /// `seq` (u64 big-endian) → pin row, live or tombstone.
     Pin = 1,
     /// CID bytes → `seq`.
     Cid = 2,
-    /// Member number (u32 big-endian) → member row.
+    /// Member number (u32 big-endian) → member row, also of removed ones until they are swept.
     Member = 3,
     /// Peer ID bytes → member number.
     Peer = 4,
     /// Origin's peer ID bytes → session row.
     Session = 5,
-    /// name bytes, 0, `seq` → nothing.
+    /// escaped name, `seq` → nothing.
     Name = 6,
-    /// key, 0, value, 0, `seq` → nothing.
+    /// escaped key, escaped start of the value, `seq` → nothing.
     Meta = 7,
     /// expiry ms (u64 big-endian), `seq` → nothing.
     Expiry = 8,
 }
 
+impl Table {
+    /// All tables, in the order of their ordinals.
+    pub const ALL: [Self; 9] = [
+        Self::System,
+        Self::Pin,
+        Self::Cid,
+        Self::Member,
+        Self::Peer,
+        Self::Session,
+        Self::Name,
+        Self::Meta,
+        Self::Expiry,
+    ];
+}
+
 /// A set of pins, kept as bitmaps of 65 536 seqs each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PinSet {
-    /// Live pins allocated to this member by name (not the everywhere ones).
+    /// Live pins allocated to this member by name (not the everywhere ones). Of a removed member:
+    /// those whose loss is still to be made up for.
     Allocated(MemberNo),
     /// Live pins that every member holds.
     Everywhere,
@@ -40,6 +56,40 @@ pub enum PinSet {
     Tombstones(MemberNo),
     /// Pins this member was released from and has still to unpin.
     Released(MemberNo),
+    /// Live pins with more or fewer allocations than copies wanted.
+    Unsettled,
+}
+
+impl PinSet {
+    /// The set as bytes, sorted as the sets are: a kind that is on disk and never changes, and the
+    /// member's number.
+    #[must_use]
+    pub fn key(self) -> [u8; 5] {
+        let (kind, member) = match self {
+            Self::Allocated(member) => (0, member.0),
+            Self::Everywhere => (1, 0),
+            Self::Tombstones(member) => (2, member.0),
+            Self::Released(member) => (3, member.0),
+            Self::Unsettled => (4, 0),
+        };
+        let [a, b, c, d] = member.to_be_bytes();
+        [kind, a, b, c, d]
+    }
+
+    /// The set of this key.
+    #[must_use]
+    pub fn from_key(key: [u8; 5]) -> Option<Self> {
+        let [kind, a, b, c, d] = key;
+        let member = MemberNo(u32::from_be_bytes([a, b, c, d]));
+        match (kind, member.0) {
+            (0, _) => Some(Self::Allocated(member)),
+            (1, 0) => Some(Self::Everywhere),
+            (2, _) => Some(Self::Tombstones(member)),
+            (3, _) => Some(Self::Released(member)),
+            (4, 0) => Some(Self::Unsettled),
+            _ => None,
+        }
+    }
 }
 
 /// The store failed: a file error or a row that does not decode. The peer stops on it.
