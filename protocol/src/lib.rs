@@ -4,6 +4,7 @@
 //! **Architecture invariant:** nothing here reads a clock, draws a random number, does IO, spawns a
 //! task or writes a log line. Time and choices are arguments; effects are returned as data.
 
+pub mod api;
 pub mod codec;
 pub mod command;
 pub mod id;
