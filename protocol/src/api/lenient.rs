@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::id::Cid;
+use crate::{id::Cid, pin::PinMode};
 
 /// `null` counts as the default.
 pub(super) fn or_default<'de, D, T>(d: D) -> Result<T, D::Error>
@@ -39,4 +39,12 @@ pub(super) fn cid<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Cid>, D::Err
 /// A CID that must be there.
 pub(super) fn some_cid<'de, D: Deserializer<'de>>(d: D) -> Result<Cid, D::Error> {
     cid(d)?.ok_or_else(|| de::Error::custom("the CID is missing"))
+}
+
+/// A pin's mode; what is not `direct` is recursive.
+pub(super) fn mode<'de, D: Deserializer<'de>>(d: D) -> Result<PinMode, D::Error> {
+    Ok(match Option::<String>::deserialize(d)?.as_deref() {
+        Some("direct") => PinMode::Direct,
+        _ => PinMode::Recursive,
+    })
 }

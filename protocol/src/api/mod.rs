@@ -4,6 +4,5 @@
 //! time unless its documentation says that it is left out.
 
 mod lenient;
-pub mod options;
 pub mod pin;
 pub mod time;

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
-use super::{
-    lenient,
-    options::{ReplicationError, replication},
-    time::Time,
-};
+use super::{lenient, time::Time};
 use crate::{
     id::{Cid, PeerId},
-    pin::{self, PinMode, PinSpec, PinType, Replication},
+    pin::{self, PinMode, PinSpec, PinType, Replication, ReplicationError},
     time::Timestamp,
 };
 
@@ -23,15 +19,15 @@ use crate::{
 pub struct Pin {
     /// Fewest copies; -1 everywhere.
     #[serde(default, deserialize_with = "lenient::or_default")]
-    pub replication_factor_min: i64,
+    pub replication_factor_min: i32,
     /// Most copies; -1 everywhere.
     #[serde(default, deserialize_with = "lenient::or_default")]
-    pub replication_factor_max: i64,
+    pub replication_factor_max: i32,
     /// Free text.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
     /// `recursive` or `direct`.
-    #[serde(default = "recursive", with = "mode_text")]
+    #[serde(default, deserialize_with = "lenient::mode")]
     pub mode: PinMode,
     /// Target size of a shard.
     #[serde(default, deserialize_with = "lenient::or_default")]
@@ -55,7 +51,7 @@ pub struct Pin {
     #[serde(deserialize_with = "lenient::some_cid")]
     pub cid: Cid,
     /// `pin`, `meta-pin`, `clusterdag-pin`, `shard-pin`.
-    #[serde(default = "data", rename = "type", with = "type_text")]
+    #[serde(default, rename = "type", deserialize_with = "lenient::or_default")]
     pub pin_type: PinType,
     /// Who holds it, in order of choice; `[]` when everywhere.
     #[serde(default, deserialize_with = "lenient::or_default")]
@@ -71,86 +67,8 @@ pub struct Pin {
     pub timestamp: Time,
 }
 
-fn recursive() -> PinMode {
-    PinMode::Recursive
-}
-
-fn data() -> PinType {
-    PinType::Data
-}
-
 fn endless() -> i64 {
     -1
-}
-
-/// How a mode is written.
-#[must_use]
-pub fn mode_name(mode: PinMode) -> &'static str {
-    match mode {
-        PinMode::Recursive => "recursive",
-        PinMode::Direct => "direct",
-    }
-}
-
-/// Reads a mode as queries do: what is not `direct` is recursive.
-#[must_use]
-pub fn mode_from_name(name: &str) -> PinMode {
-    match name {
-        "direct" => PinMode::Direct,
-        _ => PinMode::Recursive,
-    }
-}
-
-/// How a pin type is written.
-#[must_use]
-pub fn type_name(pin_type: PinType) -> &'static str {
-    match pin_type {
-        PinType::Data => "pin",
-        PinType::Meta => "meta-pin",
-        PinType::ClusterDag => "clusterdag-pin",
-        PinType::Shard => "shard-pin",
-    }
-}
-
-/// The pin type of this name.
-#[must_use]
-pub fn type_from_name(name: &str) -> Option<PinType> {
-    match name {
-        "pin" => Some(PinType::Data),
-        "meta-pin" => Some(PinType::Meta),
-        "clusterdag-pin" => Some(PinType::ClusterDag),
-        "shard-pin" => Some(PinType::Shard),
-        _ => None,
-    }
-}
-
-mod mode_text {
-    use super::{Deserialize, Deserializer, PinMode, Serializer, mode_from_name, mode_name};
-
-    pub(super) fn serialize<S: Serializer>(mode: &PinMode, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(mode_name(*mode))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PinMode, D::Error> {
-        let text = Option::<String>::deserialize(d)?.unwrap_or_default();
-        Ok(mode_from_name(&text))
-    }
-}
-
-mod type_text {
-    use super::{Deserialize, Deserializer, PinType, Serializer, de, type_from_name, type_name};
-
-    pub(super) fn serialize<S: Serializer>(t: &PinType, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(type_name(*t))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PinType, D::Error> {
-        match Option::<String>::deserialize(d)? {
-            None => Ok(PinType::Data),
-            Some(text) => type_from_name(&text)
-                .ok_or_else(|| de::Error::custom(format_args!("{text:?} is no pin type"))),
-        }
-    }
 }
 
 /// The depth that goes with a type and a mode.
@@ -167,10 +85,9 @@ impl From<&pin::Pin> for Pin {
     fn from(pin: &pin::Pin) -> Self {
         let spec = &pin.spec;
         let max_depth = max_depth(spec);
-        let (min, max) = factors(spec.replication);
         Self {
-            replication_factor_min: min,
-            replication_factor_max: max,
+            replication_factor_min: spec.replication.min(),
+            replication_factor_max: spec.replication.max(),
             name: spec.name.clone(),
             mode: if max_depth == 0 {
                 PinMode::Direct
@@ -193,14 +110,6 @@ impl From<&pin::Pin> for Pin {
     }
 }
 
-/// The two numbers of a replication.
-fn factors(replication: Replication) -> (i64, i64) {
-    match replication {
-        Replication::Everywhere => (-1, -1),
-        Replication::Factor { min, max } => (i64::from(min), i64::from(max)),
-    }
-}
-
 impl Pin {
     /// As the reply to the call that made it: with the user's allocations and the full timestamp.
     #[must_use]
@@ -216,8 +125,8 @@ impl Pin {
         }
     }
 
-    /// What was asked for; factors of 0 become `default`'s.
-    pub fn spec(&self, default: Replication) -> Result<PinSpec, ReplicationError> {
+    /// What was asked for; a factor of 0 becomes that of `default` (min, max).
+    pub fn spec(&self, default: (i32, i32)) -> Result<PinSpec, ReplicationError> {
         Ok(PinSpec {
             cid: self.cid,
             name: self.name.clone(),
@@ -228,7 +137,7 @@ impl Pin {
                 (PinType::Meta | PinType::Shard, _) => PinMode::Recursive,
             },
             pin_type: self.pin_type,
-            replication: replication(
+            replication: Replication::with_defaults(
                 self.replication_factor_min,
                 self.replication_factor_max,
                 default,
@@ -258,7 +167,7 @@ mod tests {
     use crate::id::{Rev, Seq};
 
     const EXAMPLE: &str = r#"{"replication_factor_min":-1,"replication_factor_max":-1,"name":"","mode":"recursive","shard_size":0,"user_allocations":null,"expire_at":"0001-01-01T00:00:00Z","metadata":null,"pin_update":null,"origins":[],"cid":"QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n","type":"pin","allocations":[],"max_depth":-1,"reference":null,"timestamp":"2026-11-22T14:06:05Z"}"#;
-    const EVERYWHERE: Replication = Replication::Everywhere;
+    const EVERYWHERE: (i32, i32) = (-1, -1);
 
     fn stored(spec: PinSpec) -> pin::Pin {
         pin::Pin {
@@ -266,6 +175,7 @@ mod tests {
             rev: Rev(1),
             spec,
             allocations: Vec::new(),
+            copies: 0,
             timestamp: Timestamp(1_795_356_365_123),
         }
     }
@@ -295,7 +205,7 @@ mod tests {
             r#"{"cid":{"/":"QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n"},"origins":null,"type":"pin","max_depth":0,"extra":1}"#,
         )
         .unwrap();
-        let spec = pin.spec(Replication::Factor { min: 2, max: 3 }).unwrap();
+        let spec = pin.spec((2, 3)).unwrap();
         assert_eq!(spec.mode, PinMode::Direct);
         assert_eq!(spec.replication, Replication::Factor { min: 2, max: 3 });
     }
