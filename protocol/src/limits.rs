@@ -52,6 +52,8 @@ pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of a file in the configuration folder.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 // A placed pin names at most every member once, in at most 48 encoded bytes each.
 const _: () = assert!(SPEC_BYTES_MAX + MEMBERS_MAX * 48 + 2048 <= PIN_BYTES_MAX);

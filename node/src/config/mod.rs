@@ -1,1 +1,30 @@
-//! To come.
+//! From the configuration folder to a checked [`Config`].
+//!
+//! `keys` is the one table of what `service.json` may hold. `document` reads the file and lays the
+//! environment over it, `section` hands out typed values, `checked` builds the [`Config`] that the
+//! rest of the program works with, `init` writes a new folder. Errors name the key, the value and
+//! the remedy; what is merely odd becomes a warning.
+
+mod checked;
+mod document;
+mod error;
+pub mod identity;
+pub mod init;
+mod keys;
+pub mod listen;
+mod secret;
+mod section;
+mod types;
+
+pub use checked::{Loaded, load, load_identity};
+pub use document::Variables;
+pub use error::ConfigError;
+pub use identity::Identity;
+pub use secret::{Psk, Secret, SecretBytes};
+pub use types::{
+    Cluster, Config, Cors, Disk, DiskMetric, EmbeddedIpfs, HttpIpfs, HttpServer, Informers, Ipfs,
+    Metrics, Profile, Proxy, Raft, Repair, Tracker,
+};
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn sync(&self) -> io::Result<()>;
 }
 
-impl dyn Disk {
+impl dyn Disk + '_ {
     /// The whole of a file of at most `max` bytes.
     pub fn read(&self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
         let file = self.open(path, OpenMode::Read)?;

@@ -3,6 +3,7 @@
 //! Keys come in the order of the fields, an empty value is a key with `null`, `[]`, `""` or a zero
 //! time unless its documentation says that it is left out.
 
+pub mod duration;
 mod lenient;
 pub mod pin;
 pub mod time;

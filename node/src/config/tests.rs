@@ -1,0 +1,465 @@
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use ipfs_cluster_protocol::pin::Replication;
+use serde_json::{Value, json};
+
+use super::{
+    Ipfs, Profile, Variables,
+    init::{InitOptions, IpfsKind, init},
+    load,
+};
+use crate::env::{DirEntry, Disk, DiskFile, OpenMode, Space};
+
+/// Files in memory, enough for a configuration folder.
+#[derive(Debug, Default)]
+struct Files(Mutex<BTreeMap<PathBuf, MemoryFile>>);
+
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
+#[derive(Debug, Clone, Default)]
+struct MemoryFile(Bytes);
+
+impl DiskFile for MemoryFile {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        let data = self.0.lock().unwrap();
+        let from = usize::try_from(offset).unwrap().min(data.len());
+        let n = out.len().min(data.len() - from);
+        out[..n].copy_from_slice(&data[from..from + n]);
+        Ok(n)
+    }
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        assert_eq!(offset, 0);
+        *self.0.lock().unwrap() = data.to_vec();
+        Ok(())
+    }
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0
+            .lock()
+            .unwrap()
+            .resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Disk for Files {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut files = self.0.lock().unwrap();
+        if !files.contains_key(path) {
+            if matches!(mode, OpenMode::Read | OpenMode::Write) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            files.insert(path.to_owned(), MemoryFile::default());
+        }
+        Ok(Arc::new(files[path].clone()))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.lock().unwrap().remove(path);
+        Ok(())
+    }
+    fn remove_dir_all(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn list(&self, _: &Path) -> io::Result<Vec<DirEntry>> {
+        Ok(Vec::new())
+    }
+    fn exists(&self, path: &Path) -> bool {
+        self.0.lock().unwrap().contains_key(path)
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        Ok(Box::new(()))
+    }
+}
+
+const FOLDER: &str = "/cluster";
+
+fn options(ipfs: IpfsKind) -> InitOptions {
+    InitOptions {
+        ipfs,
+        secret: None,
+        peers: Vec::new(),
+        listen: None,
+    }
+}
+
+fn vars(pairs: &[(&str, &str)]) -> Variables {
+    let own = |&(k, v): &(&str, &str)| (k.to_owned(), v.to_owned());
+    pairs.iter().map(own).collect()
+}
+
+impl Files {
+    /// A folder as `init` leaves it.
+    fn fresh() -> Self {
+        let files = Self::default();
+        init(
+            Path::new(FOLDER),
+            &files,
+            &vars(&[("HOSTNAME", "h")]),
+            &options(IpfsKind::Http),
+        )
+        .unwrap();
+        files
+    }
+
+    fn text(&self, name: &str) -> String {
+        let bytes = (self as &dyn Disk).read(&Path::new(FOLDER).join(name), 1 << 20);
+        String::from_utf8(bytes.unwrap()).unwrap()
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        let path = Path::new(FOLDER).join(name);
+        (self as &dyn Disk)
+            .write_atomic(&path, text.as_bytes())
+            .unwrap();
+    }
+
+    /// Sets one value of service.json.
+    fn set(&self, pointer: &str, value: Value) {
+        let mut json: Value = serde_json::from_str(&self.text("service.json")).unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        json.pointer_mut(parent).unwrap()[name] = value;
+        self.put("service.json", &json.to_string());
+    }
+
+    fn load(&self, vars: &Variables) -> Result<super::Loaded, String> {
+        load(Path::new(FOLDER), self, vars).map_err(|e| e.to_string())
+    }
+}
+
+fn none() -> Variables {
+    Variables::new()
+}
+
+#[test]
+fn what_init_writes_is_read_without_a_warning() {
+    for kind in [IpfsKind::Http, IpfsKind::Embedded] {
+        let files = Files::default();
+        let written = init(Path::new(FOLDER), &files, &none(), &options(kind)).unwrap();
+        let loaded = files.load(&none()).unwrap();
+        assert_eq!(loaded.warnings, Vec::<String>::new());
+        assert_eq!(loaded.notes, Vec::<String>::new());
+        let config = loaded.config;
+        assert_eq!(config.identity.peer, written.identity.peer);
+        assert_eq!(
+            matches!(config.ipfs, Ipfs::Embedded(_)),
+            kind == IpfsKind::Embedded
+        );
+        assert_eq!(config.cluster.replication, Replication::Everywhere);
+        assert_eq!(config.repair.grace, Duration::from_secs(300));
+        assert_eq!(config.raft.profile, Profile::Local);
+        assert!(!config.cluster.disable_repinning);
+        assert!(config.cluster.secret.is_some());
+    }
+}
+
+#[test]
+fn the_secret_is_random_and_hidden() {
+    let (a, b) = (Files::fresh(), Files::fresh());
+    let secret = |f: &Files| {
+        let json: Value = serde_json::from_str(&f.text("service.json")).unwrap();
+        json["cluster"]["secret"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(secret(&a), secret(&b));
+    let shown = format!("{:?}", a.load(&none()).unwrap());
+    let identity: Value = serde_json::from_str(&a.text("identity.json")).unwrap();
+    assert!(!shown.contains(&secret(&a)), "{shown}");
+    assert!(!shown.contains(identity["private_key"].as_str().unwrap()));
+    assert!(
+        identity["private_key"]
+            .as_str()
+            .unwrap()
+            .starts_with("CAES")
+    );
+}
+
+#[test]
+fn a_second_init_keeps_the_identity() {
+    let files = Files::fresh();
+    let identity = files.text("identity.json");
+    let written = init(Path::new(FOLDER), &files, &none(), &options(IpfsKind::Http)).unwrap();
+    assert!(!written.new_identity);
+    assert_eq!(files.text("identity.json"), identity);
+}
+
+#[test]
+fn unknown_keys_are_named_by_path() {
+    let files = Files::fresh();
+    files.set("/cluster/colour", json!("red"));
+    files.set("/consensus/raft/speed", json!(1));
+    files.set("/extra", json!({}));
+    let mut warnings = files.load(&none()).unwrap().warnings;
+    warnings.sort();
+    assert_eq!(
+        warnings,
+        [
+            "cluster.colour: no such key, ignored",
+            "consensus.raft.speed: no such key, ignored",
+            "extra: no such key, ignored",
+        ]
+    );
+}
+
+#[test]
+fn keys_of_the_go_program_are_noted_with_the_reason() {
+    let files = Files::fresh();
+    files.set("/cluster/pubsub", json!({"d_factor": 4}));
+    files.set("/consensus/raft/heartbeat_timeout", json!("1s"));
+    files.set("/datastore", json!({"pebble": {}}));
+    files.set("/cluster/disable_repinning", json!(true));
+    let loaded = files.load(&none()).unwrap();
+    assert_eq!(loaded.notes.len(), 3, "{:?}", loaded.notes);
+    assert!(loaded.warnings[0].starts_with("cluster.disable_repinning is true"));
+    assert!(loaded.config.cluster.disable_repinning);
+}
+
+/// Pointer, value as JSON, what the error must say.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "/cluster/secret",
+        r#""abc""#,
+        "cluster.secret: the value cannot be used: write 64 hex digits",
+    ),
+    (
+        "/cluster/dial_peer_timeout",
+        r#""3 s""#,
+        r#"cluster.dial_peer_timeout: "3 s" cannot be used: write a duration"#,
+    ),
+    (
+        "/cluster/dial_peer_timeout",
+        "3",
+        "cluster.dial_peer_timeout: 3 cannot be used: write a duration",
+    ),
+    (
+        "/cluster/replication_factor_min",
+        "3",
+        "cluster.replication_factor_min: 3 cannot be used: write two numbers from 1",
+    ),
+    (
+        "/cluster/listen_multiaddress",
+        r#"["/ip4/0.0.0.0/udp/9096/quic"]"#,
+        "cannot be used: write at least one /ip4/",
+    ),
+    (
+        "/cluster/peer_addresses",
+        r#"["/ip4/1.2.3.4/tcp/1"]"#,
+        "must end in /p2p/PEER",
+    ),
+    (
+        "/api/restapi/max_header_bytes",
+        "100",
+        "api.restapi.max_header_bytes: 100 cannot be used: write a whole number from 4096",
+    ),
+    (
+        "/api/restapi/ssl_cert_file",
+        r#""c.pem""#,
+        "TLS is not served",
+    ),
+    (
+        "/consensus/raft/profile",
+        r#""fast""#,
+        r#"consensus.raft.profile: "fast" cannot be used: write "local" or "wan""#,
+    ),
+    ("/consensus/crdt", "{}", "exactly one consensus section"),
+    (
+        "/ipfs_connector/embedded",
+        "{}",
+        "exactly one of `ipfshttp`",
+    ),
+    (
+        "/pin_tracker/stateless/concurrent_pins",
+        "0",
+        "write a whole number from 1",
+    ),
+    ("/repair/pins_per_second", "0", "write a number above 0"),
+    (
+        "/source",
+        r#""http://x""#,
+        "write its content into service.json",
+    ),
+];
+
+#[test]
+fn a_wrong_value_is_refused_by_key_value_and_remedy() {
+    for (pointer, value, expected) in REFUSED {
+        let files = Files::fresh();
+        files.set(pointer, serde_json::from_str(value).unwrap());
+        let error = files.load(&none()).unwrap_err();
+        assert!(error.contains(expected), "{pointer}: {error}");
+    }
+}
+
+#[test]
+fn quic_addresses_are_skipped_with_a_warning() {
+    let files = Files::fresh();
+    files.set(
+        "/cluster/listen_multiaddress",
+        json!(["/ip4/0.0.0.0/tcp/9096", "/ip4/0.0.0.0/udp/9096/quic-v1"]),
+    );
+    let loaded = files.load(&none()).unwrap();
+    assert_eq!(loaded.config.cluster.listen.len(), 1);
+    assert_eq!(
+        loaded.warnings,
+        ["listen_multiaddress: /ip4/0.0.0.0/udp/9096/quic-v1 is skipped, only TCP is served"]
+    );
+}
+
+#[test]
+fn the_environment_goes_before_the_file() {
+    let files = Files::fresh();
+    let vars = vars(&[
+        ("CLUSTER_PEERNAME", "from-env"),
+        ("CLUSTER_REPLICATIONFACTORMIN", "1"),
+        ("CLUSTER_REPLICATIONFACTORMAX", "2"),
+        (
+            "CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS",
+            "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2",
+        ),
+        ("CLUSTER_RESTAPI_BASICAUTHCREDENTIALS", "user:pa:ss"),
+        ("CLUSTER_TAGS_TAGS", "region:eu,rack:7"),
+        ("CLUSTER_CONNECTIONMANAGER_HIGHWATER", "9"),
+        ("CLUSTER_REPAIR_GRACE", "10s"),
+        (
+            "CLUSTER_EMBEDDED_PINTIMEOUT",
+            "nonsense of a section that is off",
+        ),
+    ]);
+    let config = files.load(&vars).unwrap().config;
+    assert_eq!(config.cluster.peername, "from-env");
+    assert_eq!(
+        config.cluster.replication,
+        Replication::Factor { min: 1, max: 2 }
+    );
+    let rest = config.rest.unwrap();
+    assert_eq!(rest.listen.len(), 2);
+    assert_eq!(rest.basic_auth.unwrap()["user"].expose(), "pa:ss");
+    assert_eq!(config.informers.tags.unwrap().1.len(), 2);
+    assert_eq!(config.cluster.high_water, 9);
+    assert_eq!(config.repair.grace, Duration::from_secs(10));
+}
+
+#[test]
+fn a_wrong_variable_is_refused_by_name_and_a_secret_one_unseen() {
+    let files = Files::fresh();
+    let error = files
+        .load(&vars(&[("CLUSTER_LEAVEONSHUTDOWN", "maybe")]))
+        .unwrap_err();
+    assert!(
+        error.starts_with("CLUSTER_LEAVEONSHUTDOWN: \"maybe\" cannot be used: write true or false"),
+        "{error}"
+    );
+    let error = files
+        .load(&vars(&[("CLUSTER_SECRET", "swordfish")]))
+        .unwrap_err();
+    assert!(
+        error.starts_with("cluster.secret (set by CLUSTER_SECRET): the value cannot"),
+        "{error}"
+    );
+}
+
+#[test]
+fn init_writes_what_the_environment_says() {
+    let files = Files::default();
+    let secret = "ab".repeat(32);
+    let vars = vars(&[
+        ("CLUSTER_SECRET", &secret),
+        ("CLUSTER_DISK_METRICTYPE", "reposize"),
+    ]);
+    init(Path::new(FOLDER), &files, &vars, &options(IpfsKind::Http)).unwrap();
+    let json: Value = serde_json::from_str(&files.text("service.json")).unwrap();
+    assert_eq!(json["cluster"]["secret"], secret.as_str());
+    assert_eq!(json["informer"]["disk"]["metric_type"], "reposize");
+}
+
+#[test]
+fn an_identity_whose_parts_differ_is_refused() {
+    let (a, b) = (Files::fresh(), Files::fresh());
+    let key = |f: &Files| -> Value { serde_json::from_str(&f.text("identity.json")).unwrap() };
+    let mixed = json!({"id": key(&a)["id"], "private_key": key(&b)["private_key"]});
+    a.put("identity.json", &mixed.to_string());
+    let error = a.load(&none()).unwrap_err();
+    assert!(
+        error.contains("does not belong to the private key"),
+        "{error}"
+    );
+    a.put("identity.json", r#"{"id":"x","private_key":7}"#);
+    assert!(
+        a.load(&none())
+            .unwrap_err()
+            .contains("restore it from a backup")
+    );
+    let vars = vars(&[
+        ("CLUSTER_ID", key(&b)["id"].as_str().unwrap()),
+        (
+            "CLUSTER_PRIVATEKEY",
+            key(&b)["private_key"].as_str().unwrap(),
+        ),
+    ]);
+    assert_eq!(
+        a.load(&vars).unwrap().config.identity.peer.to_string(),
+        key(&b)["id"].as_str().unwrap()
+    );
+}
+
+#[test]
+fn a_folder_that_is_not_there_or_not_json_is_named() {
+    let files = Files::default();
+    assert_eq!(
+        files.load(&none()).unwrap_err(),
+        "open /cluster/service.json: no such file or directory"
+    );
+    let files = Files::fresh();
+    for text in ["", "[]", "{\"cluster\":", "\u{0}"] {
+        files.put("service.json", text);
+        assert!(
+            files
+                .load(&none())
+                .unwrap_err()
+                .starts_with("/cluster/service.json: ")
+        );
+    }
+}
+
+#[test]
+fn a_folder_of_the_go_program_is_read() {
+    let files = Files::fresh();
+    let key: Value = serde_json::from_str(&files.text("service.json")).unwrap();
+    let go = include_str!("testdata/go-1.1.6-raft.json")
+        .replace("SECRET", key["cluster"]["secret"].as_str().unwrap());
+    files.put("service.json", &go);
+    let loaded = files.load(&none()).unwrap();
+    assert_eq!(
+        loaded.config.raft.wait_for_leader_timeout,
+        Duration::from_secs(15)
+    );
+    assert!(
+        loaded.warnings.iter().all(|w| !w.contains("no such key")),
+        "{:?}",
+        loaded.warnings
+    );
+}
