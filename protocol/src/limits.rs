@@ -50,6 +50,8 @@ pub const USER_ALLOCATIONS_MAX: usize = MEMBERS_MAX;
 pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of one bitswap message.
 pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Jobs that wait in one lane for its thread; further callers wait for room.
+pub const LANE_JOBS_MAX: usize = 1024;
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of a file in the configuration folder.

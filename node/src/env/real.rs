@@ -1,1 +1,0 @@
-//! The real side of the doors.
