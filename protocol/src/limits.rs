@@ -54,6 +54,8 @@ pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const LANE_JOBS_MAX: usize = 1024;
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Characters of a duration.
+pub const DURATION_CHARS_MAX: usize = 64;
 /// Bytes of a file in the configuration folder.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
+use crate::limits::DURATION_CHARS_MAX;
+
 /// A text that is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
@@ -19,9 +21,7 @@ pub enum DurationError {
 }
 
 /// Nanoseconds of Go's longest duration.
-const NANOS_MAX: u128 = i64::MAX as u128;
-/// Characters of the longest text read.
-const TEXT_CHARS_MAX: usize = 64;
+const GO_NANOS: u128 = i64::MAX as u128;
 
 fn unit_nanos(unit: &str) -> Option<u128> {
     Some(match unit {
@@ -37,8 +37,8 @@ fn unit_nanos(unit: &str) -> Option<u128> {
 
 /// Reads numbers with units, as in `1h30m` or `1.5s`; `0` needs no unit. Negative ones are refused.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let invalid = || DurationError::Invalid(text.chars().take(TEXT_CHARS_MAX).collect());
-    if text.len() > TEXT_CHARS_MAX {
+    let invalid = || DurationError::Invalid(text.chars().take(DURATION_CHARS_MAX).collect());
+    if text.len() > DURATION_CHARS_MAX {
         return Err(invalid());
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -63,7 +63,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         })?;
         let part = scaled(number, scale).ok_or_else(invalid)?;
         nanos = nanos.saturating_add(part);
-        if nanos > NANOS_MAX {
+        if nanos > GO_NANOS {
             return Err(invalid());
         }
     }
