@@ -62,21 +62,9 @@ pub(crate) struct Position {
 /// Length of what comes before the block number in a key of [`SETS`].
 const SET_PREFIX: usize = 5;
 
-/// Kind, member (big-endian, 0 where there is none).
-pub(super) fn set_prefix(set: PinSet) -> [u8; SET_PREFIX] {
-    let (tag, member) = match set {
-        PinSet::Allocated(m) => (1, m.0),
-        PinSet::Everywhere => (2, 0),
-        PinSet::Tombstones(m) => (3, m.0),
-        PinSet::Released(m) => (4, m.0),
-    };
-    let [a, b, c, d] = member.to_be_bytes();
-    [tag, a, b, c, d]
-}
-
-/// Prefix, then the block number, big-endian.
+/// The set's key, then the block number, big-endian.
 pub(super) fn set_key(set: PinSet, block: u64) -> Vec<u8> {
-    let mut key = set_prefix(set).to_vec();
+    let mut key = set.key().to_vec();
     key.extend_from_slice(&block.to_be_bytes());
     key
 }

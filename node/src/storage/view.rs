@@ -17,7 +17,7 @@ use super::{
     error::{damaged, failed},
     overlay::Overlay,
     row::unseal,
-    tables::{Rows, SETS, TABLES, block_of, decode_block, set_key, set_prefix},
+    tables::{Rows, SETS, TABLES, block_of, decode_block, set_key},
 };
 
 /// A read transaction keeps every page freed since from being used again: none is held longer.
@@ -140,7 +140,7 @@ impl Base {
         let Some(rows) = self.opened(&self.sets, SETS)? else {
             return Ok(Vec::new());
         };
-        let prefix = set_prefix(set);
+        let prefix = set.key();
         let first = set_key(set, from);
         let mut out = Vec::new();
         for row in rows.range(first.as_slice()..).map_err(failed(&self.path))? {
