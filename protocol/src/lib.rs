@@ -7,6 +7,7 @@
 pub mod api;
 pub mod codec;
 pub mod command;
+pub mod content;
 pub mod id;
 pub mod limits;
 pub mod metrics;

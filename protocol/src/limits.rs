@@ -48,6 +48,16 @@ pub const ORIGINS_MAX: usize = 64;
 pub const USER_ALLOCATIONS_MAX: usize = MEMBERS_MAX;
 /// Bytes of an IPFS block (bitswap's and Kubo's limit is 2 MiB; a wire message holds one whole).
 pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of a chunk of a file: a block with room for its UnixFS envelope.
+pub const CHUNK_BYTES_MAX: usize = BLOCK_BYTES_MAX - 256;
+/// Links of a node of a file; a link takes up to 120 bytes with its size.
+pub const FILE_LINKS_MAX: usize = 8192;
+/// Levels of a file read back.
+pub const FILE_DEPTH_MAX: usize = 64;
+/// Names of a path.
+pub const PATH_DEPTH_MAX: usize = 256;
+/// Bytes of names and CIDs from which on a folder is sharded (Kubo's threshold).
+pub const DIRECTORY_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one bitswap message.
 pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Jobs that wait in one lane for its thread; further callers wait for room.
@@ -67,4 +77,5 @@ const _: () = assert!(PIN_BYTES_MAX * 2 <= ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX * 2 <= APPEND_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_BYTES_MAX <= FRAME_BYTES_MAX);
+const _: () = assert!(FILE_LINKS_MAX * 128 <= BLOCK_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
