@@ -1,0 +1,147 @@
+//! What peers ask of each other: writes forwarded to the leader (`/ipfs-cluster/forward/1`) and
+//! single questions (`/ipfs-cluster/rpc/1`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::id::PeerInfo,
+    command::Session,
+    id::{Cid, LogIndex, PeerId, Rev, Seq},
+    pin::{Pin, PinSpec},
+    time::Timestamp,
+};
+
+/// A write for the leader to decide. Many wait on one stream; replies come in any order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRequest {
+    /// Pairs the reply with it.
+    pub id: u64,
+    /// Makes a repeat harmless.
+    pub session: Session,
+    /// Milliseconds the origin still waits.
+    pub patience_ms: u64,
+    /// What to decide.
+    pub op: Op,
+}
+
+/// The answer to a [`ForwardRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardReply {
+    /// The request's.
+    pub id: u64,
+    /// What came of it.
+    pub result: Result<Done, Refusal>,
+}
+
+/// A write, before the leader has decided placement and time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Pin.
+    Pin {
+        /// What the user wants, defaults filled in.
+        spec: PinSpec,
+        /// Peers that hold the content already and shall keep it (after an add).
+        preset: Option<Vec<PeerId>>,
+    },
+    /// Pin `to` with everything `from` has, but for what is given here.
+    Update {
+        /// A live data pin.
+        from: Cid,
+        /// The new root.
+        to: Cid,
+        /// Replaces the name unless empty.
+        name: String,
+        /// Replaces the expiry if given.
+        expire_at: Option<Timestamp>,
+    },
+    /// Unpin.
+    Unpin {
+        /// Which.
+        cid: Cid,
+    },
+    /// The origin's IPFS node holds these tombstones and releases no more.
+    Gone {
+        /// Which.
+        seqs: Vec<Seq>,
+    },
+    /// Take a peer out.
+    Remove {
+        /// Who.
+        peer: PeerId,
+        /// Move its pins away first.
+        drain: bool,
+    },
+    /// The log index that a linearizable read must wait for.
+    ReadIndex,
+}
+
+/// A write is in the log of a quorum, synced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Where.
+    pub index: LogIndex,
+    /// The pin as it is now, or, after an unpin, as it was.
+    pub pin: Option<Pin>,
+}
+
+/// Why a write was not done, or why it is not known whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Ask another peer. Nothing was done.
+    #[error("this peer is not the leader")]
+    NotLeader {
+        /// Who is, if known.
+        leader: Option<PeerId>,
+    },
+    /// There is no such pin.
+    #[error("pin is not part of the pinset")]
+    NotPinned,
+    /// It breaks a rule; the text is for the user.
+    #[error("{0}")]
+    Invalid(String),
+    /// It may or may not happen yet.
+    #[error("{0}")]
+    Unknown(String),
+    /// Nothing was done, and nothing can be just now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A question to one peer, one per stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RpcRequest {
+    /// Who are you?
+    Id,
+    /// Does your IPFS node hold this pin, as of this rev?
+    Holds {
+        /// Which.
+        seq: Seq,
+        /// The pin's last change that the asker knows.
+        rev: Rev,
+    },
+    /// Can you reach this peer?
+    Probe {
+        /// Whom.
+        peer: PeerId,
+    },
+    /// Retry this pin now.
+    Recover {
+        /// Which.
+        cid: Cid,
+    },
+    /// Retry all that failed.
+    RecoverAll,
+}
+
+/// The answer to an [`RpcRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RpcReply {
+    /// To `Id`.
+    Id(Box<PeerInfo>),
+    /// To `Holds`, `Probe`.
+    Yes(bool),
+    /// To `Recover`, `RecoverAll`: the CIDs that were queued again.
+    Recovered(Vec<Cid>),
+    /// The peer could not answer.
+    Failed(String),
+}
