@@ -13,4 +13,5 @@ pub mod limits;
 pub mod metrics;
 pub mod pin;
 pub mod state;
+pub mod status;
 pub mod time;

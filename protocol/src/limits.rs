@@ -79,3 +79,30 @@ const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(FILE_LINKS_MAX * 128 <= BLOCK_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
+/// Bytes of one error text in a status table.
+pub const STATUS_ERROR_BYTES_MAX: usize = 256;
+/// Pins of one status table that carry an error text, attempts and a time; more show their phase alone.
+pub const STATUS_DETAILS_MAX: usize = 128 * 1024;
+/// Blocks (of 65 536 pins each) of one status table.
+pub const STATUS_BLOCKS_MAX: usize = 64 * 1024;
+/// Estimated bytes at which a status delta takes no further pin.
+pub const STATUS_DELTA_BYTES: usize = 96 * 1024;
+/// Estimated bytes at which a page of a pulled status table takes no further range.
+pub const STATUS_PAGE_BYTES: usize = 1024 * 1024;
+/// Block hashes in one pull request.
+pub const STATUS_HASHES_MAX: usize = 8192;
+/// Bytes of status deltas per peer that wait for an earlier one.
+pub const STATUS_PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Metrics of one peer that are kept, and that one message may carry.
+pub const METRICS_PER_PEER_MAX: usize = 64;
+/// Bytes of a metric's name.
+pub const METRIC_NAME_BYTES_MAX: usize = 256;
+/// Bytes of a metric's value (a ping carries addresses).
+pub const METRIC_VALUE_BYTES_MAX: usize = 32 * 1024;
+/// Alerts kept in memory; the oldest go first.
+pub const ALERTS_MAX: usize = 1000;
+
+const _: () = assert!(2 * STATUS_DELTA_BYTES <= GOSSIP_BYTES_MAX);
+const _: () = assert!(2 * STATUS_PAGE_BYTES <= FRAME_BYTES_MAX);
+const _: () = assert!(STATUS_HASHES_MAX * 32 <= STATUS_PAGE_BYTES);
+const _: () = assert!(METRIC_VALUE_BYTES_MAX * 2 <= GOSSIP_BYTES_MAX);
