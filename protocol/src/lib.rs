@@ -8,6 +8,8 @@ pub mod api;
 pub mod codec;
 pub mod command;
 pub mod content;
+pub mod gossip;
+pub mod health;
 pub mod id;
 pub mod limits;
 pub mod metrics;

@@ -99,6 +99,8 @@ pub const METRICS_PER_PEER_MAX: usize = 64;
 pub const METRIC_NAME_BYTES_MAX: usize = 256;
 /// Bytes of a metric's value (a ping carries addresses).
 pub const METRIC_VALUE_BYTES_MAX: usize = 32 * 1024;
+/// Milliseconds that a metric can count for.
+pub const METRICS_TTL_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Alerts kept in memory; the oldest go first.
 pub const ALERTS_MAX: usize = 1000;
 

@@ -1,0 +1,315 @@
+//! The latest metric of each name and peer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::alerts::{Alert, Alerts};
+use crate::{
+    id::PeerId,
+    limits::{METRICS_PER_PEER_MAX, METRICS_TTL_MS_MAX},
+    metrics::Metric,
+    time::Timestamp,
+};
+
+/// The metric whose lapse means that a peer may be dead.
+pub const PING: &str = "ping";
+
+/// A clock that differs more than this from the median of the members' is wrong.
+pub const CLOCK_OFFSET_MAX_MS: u64 = 10_000;
+
+/// A metric and its arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What was said.
+    pub metric: Metric,
+    /// When it arrived, by this peer's wall clock; to be shown.
+    pub received_at: Timestamp,
+    /// When it arrived, by this peer's monotonic clock; to count by.
+    pub arrived_ms: u64,
+}
+
+impl Received {
+    /// When it stops counting, by this peer's wall clock; to be shown.
+    #[must_use]
+    pub fn expire(&self) -> Timestamp {
+        self.received_at.plus_ms(self.metric.ttl_ms)
+    }
+
+    /// Whether it still counts.
+    #[must_use]
+    pub fn is_fresh(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.arrived_ms) < self.metric.ttl_ms
+    }
+
+    /// The sender's wall clock minus ours, as seen at the arrival.
+    fn clock_offset_ms(&self) -> i64 {
+        let (theirs, ours) = (self.metric.taken_at.0, self.received_at.0);
+        i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX)
+    }
+}
+
+/// What is known of the members' health.
+#[derive(Debug, Clone, Default)]
+pub struct HealthView {
+    metrics: BTreeMap<PeerId, BTreeMap<String, Received>>,
+    /// Members, and since when this peer has been listening to them.
+    members: BTreeMap<PeerId, u64>,
+    alerts: Alerts,
+}
+
+impl HealthView {
+    /// Nothing heard yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who is a member now. What others said is forgotten.
+    pub fn set_members(&mut self, members: &BTreeSet<PeerId>, now_ms: u64) {
+        self.members.retain(|peer, _| members.contains(peer));
+        for peer in members {
+            self.members.entry(peer.clone()).or_insert(now_ms);
+        }
+        self.metrics.retain(|peer, _| members.contains(peer));
+        self.alerts.retain_members(members);
+    }
+
+    /// Who is a member.
+    pub fn members(&self) -> impl Iterator<Item = &PeerId> {
+        self.members.keys()
+    }
+
+    /// Takes a metric that has just arrived from its peer; says whether it is the latest. Anything
+    /// but a member's is dropped, and a late one behind a fresher one too.
+    pub fn observe(&mut self, mut metric: Metric, now_ms: u64, wall: Timestamp) -> bool {
+        if !self.members.contains_key(&metric.peer) {
+            return false;
+        }
+        metric.ttl_ms = metric.ttl_ms.min(METRICS_TTL_MS_MAX);
+        let of_peer = self.metrics.entry(metric.peer.clone()).or_default();
+        match of_peer.get(&metric.name) {
+            Some(old) if old.metric.taken_at > metric.taken_at && old.is_fresh(now_ms) => {
+                return false;
+            }
+            Some(_) => {}
+            None if of_peer.len() >= METRICS_PER_PEER_MAX => {
+                of_peer.retain(|_, old| old.is_fresh(now_ms));
+                if of_peer.len() >= METRICS_PER_PEER_MAX {
+                    return false;
+                }
+            }
+            None => {}
+        }
+        self.alerts.clear(&metric.peer, &metric.name);
+        let received = Received {
+            metric,
+            received_at: wall,
+            arrived_ms: now_ms,
+        };
+        of_peer.insert(received.metric.name.clone(), received);
+        true
+    }
+
+    /// The latest metric of a name and peer, fresh or not.
+    #[must_use]
+    pub fn latest(&self, name: &str, peer: &PeerId) -> Option<&Received> {
+        self.metrics.get(peer)?.get(name)
+    }
+
+    /// The metric, if it is valid and counts.
+    #[must_use]
+    pub fn fresh(&self, name: &str, peer: &PeerId, now_ms: u64) -> Option<&Received> {
+        self.latest(name, peer)
+            .filter(|r| r.metric.valid && r.is_fresh(now_ms))
+    }
+
+    /// Valid metrics of a name that count, by peer.
+    pub fn fresh_of(&self, name: &str, now_ms: u64) -> impl Iterator<Item = &Received> {
+        self.metrics
+            .values()
+            .filter_map(move |of_peer| of_peer.get(name))
+            .filter(move |r| r.metric.valid && r.is_fresh(now_ms))
+    }
+
+    /// Every name that a member has told a metric of.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        self.metrics
+            .values()
+            .flat_map(|m| m.keys().cloned())
+            .collect()
+    }
+
+    /// Members whose ping has lapsed, or has never come since `first_ms` after listening began.
+    #[must_use]
+    pub fn lapsed(&self, first_ms: u64, now_ms: u64) -> BTreeSet<PeerId> {
+        let lapsed = |(peer, since): &(&PeerId, &u64)| match self.latest(PING, peer) {
+            Some(ping) => !ping.is_fresh(now_ms),
+            None => now_ms.saturating_sub(**since) >= first_ms,
+        };
+        let lapsed = self.members.iter().filter(lapsed);
+        lapsed.map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// Raises an alert for every member's metric that has lapsed since the last check.
+    pub fn check(&mut self, now_ms: u64, wall: Timestamp) -> Vec<Alert> {
+        let lapsed = self
+            .metrics
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter(|r| !r.is_fresh(now_ms));
+        lapsed
+            .filter_map(|r| self.alerts.raise(r.clone(), wall))
+            .collect()
+    }
+
+    /// The alerts.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// The alerts, to raise and clear others than lapsed metrics.
+    pub fn alerts_mut(&mut self) -> &mut Alerts {
+        &mut self.alerts
+    }
+
+    /// How far this peer's wall clock is ahead of the median of the members' clocks, its own
+    /// included, as told by fresh pings. `own` is this peer.
+    #[must_use]
+    pub fn clock_ahead_ms(&self, own: &PeerId, now_ms: u64) -> i64 {
+        let others = self
+            .fresh_of(PING, now_ms)
+            .filter(|r| r.metric.peer != *own);
+        let mut offsets: Vec<i64> = others.map(Received::clock_offset_ms).collect();
+        offsets.push(0);
+        offsets.sort_unstable();
+        let upper = offsets[offsets.len() / 2];
+        let lower = offsets[(offsets.len() - 1) / 2];
+        // Of an even number the middle pair's one that is nearer to us: with two clocks that differ
+        // nobody can tell which is wrong.
+        let median = if upper.unsigned_abs() < lower.unsigned_abs() {
+            upper
+        } else {
+            lower
+        };
+        median.saturating_neg()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        let mut bytes = vec![0x12, 32];
+        bytes.extend([n; 32]);
+        PeerId::from_bytes(&bytes).unwrap()
+    }
+
+    fn metric(n: u8, name: &str, taken_at: u64) -> Metric {
+        Metric {
+            name: name.into(),
+            peer: peer(n),
+            value: String::new(),
+            weight: i64::from(n),
+            partitionable: false,
+            valid: true,
+            taken_at: Timestamp(taken_at),
+            ttl_ms: 1000,
+        }
+    }
+
+    fn view(members: u8) -> HealthView {
+        let mut view = HealthView::new();
+        view.set_members(&(1..=members).map(peer).collect(), 0);
+        view
+    }
+
+    #[test]
+    fn a_metric_counts_for_its_ttl_from_its_arrival() {
+        let mut view = view(1);
+        // The sender's clock is years behind: it does not matter.
+        assert!(view.observe(metric(1, PING, 5), 100, Timestamp(1_000_000)));
+        assert!(view.fresh(PING, &peer(1), 1099).is_some());
+        assert!(view.fresh(PING, &peer(1), 1100).is_none());
+        let latest = view.latest(PING, &peer(1)).unwrap();
+        assert_eq!(latest.expire(), Timestamp(1_001_000));
+        assert_eq!(view.names().into_iter().collect::<Vec<_>>(), [PING]);
+    }
+
+    #[test]
+    fn a_late_metric_does_not_hide_a_fresher_one() {
+        let mut view = view(1);
+        assert!(view.observe(metric(1, PING, 500), 0, Timestamp(0)));
+        assert!(!view.observe(metric(1, PING, 400), 10, Timestamp(0)));
+        // But a clock that was set back is believed once the old value has lapsed.
+        assert!(view.observe(metric(1, PING, 400), 2000, Timestamp(0)));
+    }
+
+    #[test]
+    fn strangers_and_too_many_names_are_dropped() {
+        let mut view = view(1);
+        assert!(!view.observe(metric(2, PING, 1), 0, Timestamp(0)));
+        for i in 0..METRICS_PER_PEER_MAX {
+            assert!(view.observe(metric(1, &format!("m{i}"), 1), 0, Timestamp(0)));
+        }
+        assert!(!view.observe(metric(1, "more", 1), 0, Timestamp(0)));
+        assert!(view.observe(metric(1, "more", 1), 5000, Timestamp(0)));
+    }
+
+    #[test]
+    fn silence_is_alerted_once_and_again_after_a_fresh_value() {
+        let mut view = view(2);
+        view.observe(metric(1, PING, 1), 0, Timestamp(0));
+        view.observe(metric(2, PING, 1), 900, Timestamp(0));
+        assert!(view.check(999, Timestamp(7)).is_empty());
+        let raised = view.check(1000, Timestamp(7));
+        assert_eq!(raised.len(), 1);
+        assert_eq!(raised[0].metric.metric.peer, peer(1));
+        assert_eq!(view.lapsed(5000, 1000), BTreeSet::from([peer(1)]));
+        assert!(view.check(1001, Timestamp(8)).is_empty());
+        view.observe(metric(1, PING, 2), 1500, Timestamp(0));
+        assert!(!view.alerts().is_raised(&peer(1), PING));
+        assert_eq!(view.check(2600, Timestamp(9)).len(), 2);
+        let times: Vec<_> = view
+            .alerts()
+            .newest_first()
+            .map(|a| a.triggered_at.0)
+            .collect();
+        assert_eq!(times, [9, 9, 7]);
+    }
+
+    #[test]
+    fn a_member_that_never_pinged_lapses_after_a_while() {
+        let mut view = view(1);
+        assert!(view.lapsed(5000, 4999).is_empty());
+        assert_eq!(view.lapsed(5000, 5000).len(), 1);
+        view.set_members(&BTreeSet::new(), 5000);
+        assert!(view.lapsed(5000, 9999).is_empty());
+    }
+
+    #[test]
+    fn a_removed_member_is_forgotten() {
+        let mut view = view(2);
+        view.observe(metric(1, PING, 1), 0, Timestamp(0));
+        view.check(5000, Timestamp(0));
+        view.set_members(&BTreeSet::from([peer(2)]), 6000);
+        assert!(view.latest(PING, &peer(1)).is_none());
+        assert!(!view.alerts().is_raised(&peer(1), PING));
+    }
+
+    #[test]
+    fn the_clock_is_compared_with_the_median_of_all() {
+        let mut view = view(5);
+        let wall = Timestamp(100_000);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 0);
+        view.observe(metric(2, PING, 70_000), 0, wall);
+        // Two clocks: who is to say?
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 0);
+        view.observe(metric(3, PING, 71_000), 0, wall);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 29_000);
+        view.observe(metric(4, PING, 100_000), 0, wall);
+        view.observe(metric(5, PING, 100_100), 0, wall);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 0);
+    }
+}
