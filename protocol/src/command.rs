@@ -79,6 +79,10 @@ pub enum IfRev {
 /// A change of the state. A variant is only ever added at the end, behind a feature level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are the large one"
+)]
 pub enum Command {
     /// The first command of a cluster's log.
     Init {

@@ -278,6 +278,20 @@ counter!(
     MemberNo(u32)
 );
 
+impl Seq {
+    /// The block of 65 536 pins it is in, and its place there.
+    #[must_use]
+    pub fn split(self) -> (u64, u32) {
+        (self.0 >> 16, (self.0 & 0xffff) as u32)
+    }
+
+    /// The seq at a place of a block.
+    #[must_use]
+    pub fn join(block: u64, low: u32) -> Self {
+        Self((block << 16) | u64::from(low & 0xffff))
+    }
+}
+
 impl Boot {
     /// The boot of a peer's `starts`-th start in this life of it: higher than any of its former
     /// lives', whose count of starts may be lost.
