@@ -10,6 +10,7 @@ use ipfs_cluster_protocol::{
 };
 
 pub mod http;
+pub mod kubo;
 #[cfg(test)]
 mod scripted;
 

@@ -114,10 +114,9 @@ fn json_links(block: &[u8]) -> Result<Vec<Cid>, LinksError> {
     serde_json::from_slice::<serde::de::IgnoredAny>(block)
         .map_err(|e| LinksError::DagJson(e.to_string()))?;
     let mut out = vec![];
-    let mut scan = Scan(block);
-    // The last four tokens before the current one.
+        // The last four tokens before the current one.
     let mut window: [Option<Token<'_>>; 4] = [const { None }; 4];
-    while let Some(token) = scan.next() {
+    for token in Scan(block) {
         if let (
             [
                 Some(Token::Mark(b'{')),
