@@ -10,6 +10,7 @@ pub mod command;
 pub mod content;
 pub mod gossip;
 pub mod health;
+pub mod hello;
 pub mod id;
 pub mod limits;
 pub mod metrics;

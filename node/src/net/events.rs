@@ -1,0 +1,287 @@
+//! What the swarm reports, and what follows from it.
+
+use std::{net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{ConnectedPoint, PeerRecord},
+    gossipsub, identify, kad,
+    multiaddr::Protocol,
+    ping,
+    swarm::{DialError as SwarmDialError, ListenError, SwarmEvent},
+};
+use tokio::{sync::mpsc::error::TrySendError, time::Instant};
+
+use super::{
+    behaviour::BehaviourEvent,
+    dht,
+    event_loop::EventLoop,
+    gossip::{self, Dropped, GossipMessage, Payload},
+    greeting::NoGreeting,
+    handle::PeerEvent,
+    identity::from_libp2p,
+    proto::{Topic, is_go_cluster_protocol},
+};
+
+/// A wrong secret from the same host is logged again only after this.
+const STRANGER_PAUSE: Duration = Duration::from_secs(600);
+/// Hosts and Go peers whose visits are remembered.
+const STRANGERS_MAX: usize = 1024;
+
+impl EventLoop {
+    pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                num_established,
+                ..
+            } => {
+                if let ConnectedPoint::Dialer { address, .. } = &endpoint {
+                    let mut book = self.shared.book.lock();
+                    // An address that worked may be new: `dial` takes any.
+                    book.hint(&peer_id, std::slice::from_ref(address));
+                    book.succeeded(&peer_id, address);
+                }
+                self.dialer.connected(peer_id, connection_id);
+                self.reconnect.reset(&peer_id);
+                if num_established.get() == 1 {
+                    self.on_connected(peer_id);
+                }
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                cause,
+                ..
+            } => {
+                let cause = cause.map(|c| c.to_string());
+                tracing::debug!(peer = %peer_id, ?cause, "disconnected");
+                self.on_disconnected(peer_id);
+            }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                peer_id,
+                error,
+            } => {
+                self.blame_addresses(peer_id, &error);
+                let shared = self.shared.clone();
+                let book = shared.book.lock();
+                let given_up =
+                    self.dialer
+                        .failed(&mut self.swarm, &book, connection_id, peer_id, &error);
+                drop(book);
+                if let Some(peer) = given_up {
+                    tracing::debug!(%peer, "not reached: {error}");
+                    self.gave_up(peer);
+                }
+            }
+            SwarmEvent::IncomingConnectionError {
+                send_back_addr,
+                error: ListenError::Transport(libp2p::TransportError::Other(error)),
+                ..
+            } => {
+                if let Some(fault) = NoGreeting::find(&error) {
+                    self.log_stranger(&send_back_addr, fault);
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!(%address, "listening");
+                self.refresh_addresses();
+            }
+            SwarmEvent::ExpiredListenAddr { .. } => self.refresh_addresses(),
+            SwarmEvent::ListenerClosed {
+                addresses, reason, ..
+            } => {
+                tracing::error!(?addresses, ?reason, "a listener closed");
+                self.refresh_addresses();
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId) {
+        self.record_soon();
+        if let Some(peer) = from_libp2p(&peer) {
+            self.shared.connected.lock().insert(peer.clone());
+            let _ = self.shared.events.send(PeerEvent::Connected(peer));
+        }
+    }
+
+    fn on_disconnected(&mut self, peer: PeerId) {
+        self.shared.pings.forget(&peer);
+        if let Some(peer) = from_libp2p(&peer) {
+            self.shared.connected.lock().remove(&peer);
+            let _ = self.shared.events.send(PeerEvent::Disconnected(peer));
+        }
+    }
+
+    /// Addresses that did not lead to the peer.
+    fn blame_addresses(&mut self, peer: Option<PeerId>, error: &SwarmDialError) {
+        match (peer, error) {
+            (Some(peer), SwarmDialError::Transport(errors)) => {
+                let mut book = self.shared.book.lock();
+                for (address, _) in errors {
+                    book.failed(&peer, address);
+                }
+                drop(book);
+                let wrong_secret = errors.iter().find_map(|(address, e)| match e {
+                    libp2p::TransportError::Other(e) => Some((address, NoGreeting::find(e)?)),
+                    libp2p::TransportError::MultiaddrNotSupported(_) => None,
+                });
+                if let Some((address, fault)) = wrong_secret {
+                    self.log_stranger(&address.clone(), fault);
+                }
+            }
+            (Some(peer), SwarmDialError::WrongPeerId { address, .. }) => {
+                self.shared.book.lock().belongs_to_another(&peer, address);
+            }
+            _ => {}
+        }
+    }
+
+    /// One line per host, not one per attempt.
+    fn log_stranger(&mut self, address: &Multiaddr, fault: NoGreeting) {
+        let host = address.iter().find_map(|p| match p {
+            Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+            Protocol::Ip6(ip) => Some(IpAddr::V6(ip)),
+            _ => None,
+        });
+        let host = host.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let now = Instant::now();
+        self.strangers
+            .retain(|_, at| now.duration_since(*at) < STRANGER_PAUSE);
+        if self.strangers.len() < STRANGERS_MAX && self.strangers.insert(host, now).is_none() {
+            tracing::warn!(%address, "a connection was refused: {fault}");
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            }) => self.on_gossip(&propagation_source, &message_id, message),
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.on_identified(peer_id, &info);
+            }
+            BehaviourEvent::Ping(ping::Event {
+                peer,
+                result: Ok(rtt),
+                ..
+            }) if self.swarm.is_connected(&peer) => self.shared.pings.answered(peer, rtt),
+            BehaviourEvent::Dht(event) => self.on_dht(event),
+            _ => {}
+        }
+    }
+
+    fn on_identified(&mut self, peer: PeerId, info: &identify::Info) {
+        let go = info
+            .protocols
+            .iter()
+            .any(|p| is_go_cluster_protocol(p.as_ref()));
+        if go && self.go_peers.len() < STRANGERS_MAX && self.go_peers.insert(peer) {
+            tracing::warn!(
+                %peer, agent = %info.agent_version,
+                "a peer of the Go program connected: its peers cannot be members of this cluster; \
+                 move its pins with `state export` there and `state import` here"
+            );
+        }
+        let record = info.signed_peer_record.clone();
+        let record = record.and_then(|e| PeerRecord::from_signed_envelope(e).ok());
+        let seq = record.as_ref().map_or(0, PeerRecord::seq);
+        let mut book = self.shared.book.lock();
+        let changed = book.direct(&peer, seq, &info.listen_addrs);
+        drop(book);
+        let speaks_dht = info
+            .protocols
+            .iter()
+            .any(|p| p.as_ref() == self.dht_protocol);
+        let routed = self.swarm.behaviour_mut().dht.kbucket(peer);
+        let missing = routed.is_none_or(|b| b.iter().all(|e| *e.node.key.preimage() != peer));
+        if speaks_dht && (changed || missing) {
+            self.learned(&peer);
+        }
+    }
+
+    fn on_dht(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::OutboundQueryProgressed { id, step, .. } if step.last => {
+                let shared = self.shared.clone();
+                let book = shared.book.lock();
+                let given_up = self.dialer.search_ended(&mut self.swarm, &book, id);
+                drop(book);
+                if let Some(peer) = given_up {
+                    self.gave_up(peer);
+                }
+            }
+            kad::Event::RoutingUpdated {
+                peer, addresses, ..
+            } => {
+                let said = self.shared.book.lock().advertised(&peer).to_vec();
+                let table = &mut self.swarm.behaviour_mut().dht;
+                dht::keep_only(table, &peer, &addresses, &said);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_gossip(
+        &mut self,
+        source: &PeerId,
+        id: &gossipsub::MessageId,
+        message: gossipsub::Message,
+    ) {
+        let ours = self.shared.hello();
+        let members = self.shared.members();
+        let opened = gossip::unseal(&ours, &members, message.source, &message.data);
+        let acceptance = match &opened {
+            Ok(_) => gossipsub::MessageAcceptance::Accept,
+            Err(dropped) => dropped.acceptance(),
+        };
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .report_message_validation_result(id, source, acceptance);
+        match (opened, gossip::topic_of(&message.topic)) {
+            (Ok((from, Payload::Body(body))), Some(topic)) => {
+                let body = Bytes::from(body);
+                self.deliver(topic, GossipMessage { from, body });
+            }
+            (Ok((from, Payload::Addresses(signed))), _) => self.on_record(&from, &signed),
+            (Err(Dropped::OtherEpoch(epoch)), _) => {
+                if let Some(from) = message.source.as_ref().and_then(from_libp2p) {
+                    self.shared.heard_epoch_of(&from, epoch, &ours);
+                }
+            }
+            (Err(dropped), _) => {
+                tracing::trace!(author = ?message.source, ?dropped, "gossip was dropped");
+            }
+            (Ok(_), None) => {}
+        }
+    }
+
+    fn deliver(&self, topic: Topic, message: GossipMessage) {
+        let subscriber = self.shared.subscribers.lock().get(&topic).cloned();
+        if let Some(subscriber) = subscriber
+            && let Err(TrySendError::Full(message)) = subscriber.try_send(message)
+        {
+            tracing::debug!(topic = topic.name(), from = %message.from, "gossip was dropped: its subscriber lags");
+        }
+    }
+
+    fn on_record(&mut self, from: &ipfs_cluster_protocol::id::PeerId, signed: &[u8]) {
+        let Some(envelope) = gossip::address_record(signed) else {
+            return;
+        };
+        let changed = self.shared.book.lock().record(envelope);
+        if let Some(peer) = changed {
+            tracing::debug!(%peer, %from, "a member told new addresses");
+            self.learned(&peer);
+        }
+    }
+}

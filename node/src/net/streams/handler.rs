@@ -1,0 +1,148 @@
+//! The streams of one connection.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use libp2p::{
+    PeerId, Stream,
+    swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
+    },
+};
+
+use super::{
+    Inbound, InboundSender, Reply, StreamError, ToHandler, WAITING_PER_CONNECTION_MAX,
+    upgrade::{Ask, Offer},
+};
+use crate::net::proto::Proto;
+
+/// How long the negotiation of one stream may take.
+const NEGOTIATION_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(in crate::net) struct Handler {
+    peer: PeerId,
+    accepted: InboundSender,
+    /// Negotiated, not yet taken by the acceptor.
+    waiting: VecDeque<Inbound>,
+    /// Asked for, not yet requested from the multiplexer.
+    wanted: VecDeque<(Proto, Reply)>,
+    keep_alive: bool,
+}
+
+/// What travels with a request for a stream.
+type Asked = (Proto, Reply);
+
+impl Handler {
+    pub(super) const fn new(peer: PeerId, accepted: InboundSender, keep_alive: bool) -> Self {
+        Self {
+            peer,
+            accepted,
+            waiting: VecDeque::new(),
+            wanted: VecDeque::new(),
+            keep_alive,
+        }
+    }
+
+    fn accept(&mut self, (proto, stream): (Proto, Stream)) {
+        if self.waiting.len() >= WAITING_PER_CONNECTION_MAX {
+            // Dropping resets the stream: its opener sees an error and may come again.
+            tracing::warn!(peer = %self.peer, %proto, "reset a stream: too many of this peer wait");
+            return;
+        }
+        self.waiting.push_back(Inbound {
+            peer: self.peer,
+            proto,
+            stream,
+        });
+    }
+
+    fn hand_over(&mut self, cx: &mut Context<'_>) {
+        while !self.waiting.is_empty() {
+            match self.accepted.poll_ready(cx) {
+                Poll::Pending => return,
+                // The acceptor is gone: this peer shuts down.
+                Poll::Ready(Err(_)) => self.waiting.clear(),
+                Poll::Ready(Ok(())) => {
+                    if let Some(next) = self.waiting.pop_front() {
+                        let _ = self.accepted.start_send(next);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fail(
+    DialUpgradeError {
+        info: (proto, reply),
+        error,
+    }: DialUpgradeError<Asked, Ask>,
+) {
+    let error = match error {
+        StreamUpgradeError::Timeout => StreamError::TimedOut,
+        StreamUpgradeError::NegotiationFailed => StreamError::Unsupported(proto),
+        StreamUpgradeError::Io(e) => StreamError::Failed(e.to_string()),
+        StreamUpgradeError::Apply(never) => match never {},
+    };
+    let _ = reply.send(Err(error));
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = ToHandler;
+    type ToBehaviour = Infallible;
+    type InboundProtocol = Offer;
+    type OutboundProtocol = Ask;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Asked;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
+        SubstreamProtocol::new(Offer, ()).with_timeout(NEGOTIATION_MAX)
+    }
+
+    fn connection_keep_alive(&self) -> bool {
+        self.keep_alive || !self.waiting.is_empty()
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Ask, Asked, Infallible>> {
+        self.hand_over(cx);
+        while let Some((proto, reply)) = self.wanted.pop_front() {
+            if reply.is_closed() {
+                continue;
+            }
+            let protocol =
+                SubstreamProtocol::new(Ask(proto), (proto, reply)).with_timeout(NEGOTIATION_MAX);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, event: ToHandler) {
+        match event {
+            ToHandler::Open(proto, reply) => self.wanted.push_back((proto, reply)),
+            ToHandler::KeepAlive(keep) => self.keep_alive = keep,
+        }
+    }
+
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Ask, (), Asked>) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(inbound) => self.accept(inbound.protocol),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: stream,
+                info: (_, reply),
+            }) => {
+                let _ = reply.send(Ok(stream));
+            }
+            ConnectionEvent::DialUpgradeError(error) => fail(error),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! From the door's raw pipes to multiplexed, authenticated connections:
+//! secret (pnet) → greeting check → noise → watch for silence → yamux.
+
+use std::{io, time::Duration};
+
+use libp2p::{
+    PeerId, Transport as _,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, timeout::TransportTimeout},
+        upgrade::Version,
+    },
+    identity::Keypair,
+    noise, pnet, yamux,
+};
+
+use super::{
+    greeting::Greeting,
+    liveness::{Pings, Watched},
+};
+use crate::env::RawPipe;
+
+/// How long a connection that arrives may take to introduce itself.
+const INBOUND_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Streams open at a time on one connection.
+const STREAMS_PER_CONNECTION_MAX: usize = 2048;
+
+/// What the layers need.
+pub(super) struct Layers<'a> {
+    pub(super) keys: &'a Keypair,
+    pub(super) psk: Option<[u8; 32]>,
+    pub(super) pings: Pings,
+    /// Connecting and the handshake together.
+    pub(super) dial_timeout: Duration,
+}
+
+pub(super) fn build(
+    pipes: Boxed<RawPipe>,
+    layers: Layers<'_>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    let noise = noise::Config::new(layers.keys)?;
+    let psk = layers
+        .psk
+        .map(|key| pnet::PnetConfig::new(pnet::PreSharedKey::new(key)));
+    let pings = layers.pings;
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    // V1Lazy saves a round trip each for noise and yamux. It is safe for both: only one protocol
+    // is proposed, and the side that proposes it speaks first.
+    let upgraded = pipes
+        .and_then(move |pipe, _| greet(pipe, psk))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex_ext(move |peer: &PeerId, _: &_| Watched {
+            muxer: yamux.clone(),
+            peer: *peer,
+            pings: pings.clone(),
+        })
+        .boxed();
+    let inbound = TransportTimeout::with_ingoing_timeout(upgraded, INBOUND_HANDSHAKE_MAX);
+    Ok(TransportTimeout::with_outgoing_timeout(inbound, layers.dial_timeout).boxed())
+}
+
+async fn greet(pipe: RawPipe, psk: Option<pnet::PnetConfig>) -> io::Result<RawPipe> {
+    Ok(match psk {
+        None => Box::new(Greeting::new(pipe, false)),
+        Some(psk) => {
+            let pipe = psk.handshake(pipe).await.map_err(io::Error::other)?;
+            Box::new(Greeting::new(pipe, true))
+        }
+    })
+}
