@@ -38,7 +38,10 @@ impl Workers {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { stop: watch::channel(false).0, tasks: JoinSet::new() }
+        Self {
+            stop: watch::channel(false).0,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// For tasks that have something to finish when the peer stops.

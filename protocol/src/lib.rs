@@ -16,6 +16,7 @@ pub mod limits;
 pub mod metrics;
 pub(crate) mod mix;
 pub mod pin;
+pub mod placement;
 pub mod reconcile;
 pub mod state;
 pub mod status;

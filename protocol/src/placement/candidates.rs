@@ -1,0 +1,145 @@
+//! What a placement knows of the peers: standing, metrics, and room that is promised already.
+
+use std::collections::BTreeMap;
+
+use crate::{id::PeerId, metrics::Metric};
+
+/// Whether a peer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is up.
+    Up,
+    /// It is up and on its way out.
+    Draining,
+    /// It does not answer.
+    Down,
+}
+
+/// One metric of one peer, as a placement sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weighed {
+    /// Peers of equal value form a partition, if they may.
+    pub value: String,
+    /// Larger is better.
+    pub weight: i64,
+    /// Whether peers of equal value form one partition.
+    pub partitionable: bool,
+}
+
+/// A peer that might take a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who.
+    pub peer: PeerId,
+    /// Whether it counts.
+    pub standing: Standing,
+    /// One per name in `allocate_by`; none where it has no valid value.
+    pub metrics: Vec<Option<Weighed>>,
+    /// Bytes of pins that were given to it and have not landed yet: they count as used, so that a
+    /// burst between two metrics does not go to one peer.
+    pub reserved_bytes: u64,
+}
+
+/// All members, as a placement sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CandidateView {
+    allocate_by: Vec<String>,
+    candidates: BTreeMap<PeerId, Candidate>,
+}
+
+/// Metrics whose weight is in bytes of room.
+const BYTES: [&str; 2] = ["freespace", "reposize"];
+/// The one of them whose weight is the room left: without any, a peer takes no copy.
+const ROOM: &str = "freespace";
+
+impl CandidateView {
+    /// A view of no peer yet.
+    #[must_use]
+    pub fn new(allocate_by: Vec<String>) -> Self {
+        let candidates = BTreeMap::new();
+        Self {
+            allocate_by,
+            candidates,
+        }
+    }
+
+    /// Adds a member with the metrics that `latest` knows of it: invalid ones do not count.
+    pub fn add<'m>(
+        &mut self,
+        peer: PeerId,
+        standing: Standing,
+        reserved_bytes: u64,
+        latest: impl Fn(&str) -> Option<&'m Metric>,
+    ) {
+        let weighed = |name: &String| {
+            let metric = latest(name).filter(|metric| metric.valid)?;
+            Some(Weighed {
+                value: metric.value.clone(),
+                weight: metric.weight,
+                partitionable: metric.partitionable,
+            })
+        };
+        let metrics = self.allocate_by.iter().map(weighed).collect();
+        self.insert(Candidate {
+            peer,
+            standing,
+            metrics,
+            reserved_bytes,
+        });
+    }
+
+    /// Adds a member; its metrics must be in the order of `allocate_by`.
+    pub fn insert(&mut self, candidate: Candidate) {
+        self.candidates.insert(candidate.peer.clone(), candidate);
+    }
+
+    /// Promises a peer's room to a pin, for the placements that follow on this view.
+    pub fn reserve(&mut self, peer: &PeerId, bytes: u64) {
+        if let Some(candidate) = self.candidates.get_mut(peer) {
+            candidate.reserved_bytes = candidate.reserved_bytes.saturating_add(bytes);
+        }
+    }
+
+    /// The names of the metrics that decide, the first one first.
+    #[must_use]
+    pub fn allocate_by(&self) -> &[String] {
+        &self.allocate_by
+    }
+
+    /// All members, by peer ID.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.values()
+    }
+
+    /// Whether a holder's copy counts as one that stays.
+    #[must_use]
+    pub fn stays(&self, peer: &PeerId) -> bool {
+        let found = self.candidates.get(peer);
+        found.is_some_and(|candidate| candidate.standing == Standing::Up)
+    }
+
+    /// Whether a peer can take a new copy.
+    #[must_use]
+    pub fn takes(&self, peer: &PeerId) -> bool {
+        let Some(candidate) = self.candidates.get(peer) else {
+            return false;
+        };
+        let levels = self.allocate_by.iter().enumerate();
+        candidate.standing == Standing::Up
+            && levels.into_iter().all(|(level, name)| {
+                let weight = self.weight(candidate, level);
+                weight.is_some_and(|weight| name != ROOM || weight > 0)
+            })
+    }
+
+    /// A candidate's weight at a level of `allocate_by`, less what is promised.
+    pub(super) fn weight(&self, candidate: &Candidate, level: usize) -> Option<i128> {
+        let weighed = candidate.metrics.get(level)?.as_ref()?;
+        let bytes = self
+            .allocate_by
+            .get(level)
+            .is_some_and(|name| BYTES.contains(&name.as_str()));
+        let reserved = if bytes { candidate.reserved_bytes } else { 0 };
+        Some(i128::from(weighed.weight) - i128::from(reserved))
+    }
+}
