@@ -1,1 +1,9 @@
-//! To come.
+mod config;
+mod links;
+mod log_store;
+mod proposer;
+mod server;
+mod state_machine;
+mod transport;
+mod types;
+mod wire;

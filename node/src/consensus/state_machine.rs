@@ -1,0 +1,174 @@
+//! openraft's state machine over [`StateStore`] and `protocol::state::apply`.
+
+use std::io;
+
+use futures::{Stream, StreamExt};
+use ipfs_cluster_protocol::{
+    codec,
+    command::Entry as Commands,
+    id::LogIndex,
+    limits,
+    state::{self, tx::StoreError},
+};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    entry::RaftEntry,
+    storage::{EntryResponder, RaftStateMachine},
+};
+
+use super::{
+    types::{Entry, EntryBytes, LogId, Outcomes, SnapshotMeta, StoredMembership, TypeConfig},
+    wire,
+};
+use crate::storage::{ApplyJob, Position, ReadError, Received, SnapshotSource, StateStore};
+
+/// Entries applied in one visit to the state's lane.
+const BATCH_MAX: usize = 64;
+
+/// The state of this peer as openraft sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct StateMachine {
+    store: StateStore,
+}
+
+/// A snapshot: one's own, still to be read, or another peer's, already on disk.
+#[derive(Debug)]
+pub(crate) enum SnapshotData {
+    /// Read when it is sent.
+    Own(SnapshotSource),
+    /// Checked, in a file beside the state.
+    Received(Box<Received>),
+}
+
+type OurSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+fn io_error(e: ReadError) -> io::Error {
+    io::Error::other(e)
+}
+
+impl StateMachine {
+    pub(crate) fn new(store: StateStore) -> Self {
+        Self { store }
+    }
+
+    fn snapshot_at(&self, position: &Position) -> io::Result<OurSnapshot> {
+        Ok(Snapshot {
+            meta: meta_of(position)?,
+            snapshot: SnapshotData::Own(self.store.snapshot()),
+        })
+    }
+}
+
+/// Where a state is, in openraft's words.
+pub(super) fn meta_of(position: &Position) -> io::Result<SnapshotMeta> {
+    Ok(SnapshotMeta {
+        last_log_id: position.log.map(wire::log_id),
+        last_membership: membership_of(position)?,
+    })
+}
+
+fn membership_of(position: &Position) -> io::Result<StoredMembership> {
+    wire::decode_membership(&position.membership).map_err(io::Error::other)
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let position = self.store.position();
+        Ok((position.log.map(wire::log_id), membership_of(&position)?))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(BATCH_MAX);
+        while let Some(batch) = batches.next().await {
+            let mut entries = Vec::with_capacity(batch.len());
+            let mut responders = Vec::with_capacity(batch.len());
+            for item in batch {
+                let (entry, responder) = item?;
+                entries.push(entry);
+                responders.push(responder);
+            }
+            let outcomes = self
+                .store
+                .apply(move |job| entries.iter().map(|e| apply_one(job, e)).collect())
+                .await
+                .map_err(io_error)?;
+            let outcomes: Vec<Outcomes> = outcomes;
+            for (responder, outcomes) in responders.into_iter().zip(outcomes) {
+                if let Some(responder) = responder {
+                    responder.send(outcomes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let SnapshotData::Received(received) = snapshot else {
+            // One's own state is where it is.
+            return Ok(());
+        };
+        if meta_of(&received.position)? != *meta {
+            return Err(io::Error::other("the snapshot is not what was announced"));
+        }
+        self.store.install(*received).await.map_err(io_error)?;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<OurSnapshot>, io::Error> {
+        let synced = self.store.synced();
+        if synced.log.is_none() {
+            return Ok(None);
+        }
+        self.snapshot_at(&synced).map(Some)
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+
+    /// The file is the snapshot: it only needs to be synced.
+    async fn build_snapshot(&mut self) -> Result<OurSnapshot, io::Error> {
+        let position = self.store.sync().await.map_err(io_error)?;
+        self.snapshot_at(&position)
+    }
+}
+
+fn apply_one(job: &mut ApplyJob<'_>, entry: &Entry) -> Result<Outcomes, StoreError> {
+    let id = entry.log_id();
+    job.step(|tx, position| {
+        position.log = Some(wire::pos(&id));
+        match &entry.payload {
+            EntryPayload::Blank => Ok(Outcomes::default()),
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(id), membership.clone());
+                position.membership = wire::encode_membership(&stored);
+                Ok(Outcomes::default())
+            }
+            EntryPayload::Normal(EntryBytes(bytes)) => {
+                let commands: Commands = codec::decode(bytes, limits::ENTRY_BYTES_MAX)
+                    .map_err(|e| StoreError(format!("log entry {}: {e}", id.index)))?;
+                let applied = state::apply(tx, LogIndex(id.index), &commands)?;
+                position.rev = applied.rev;
+                position.at = applied.at;
+                Ok(Outcomes {
+                    at: applied.at,
+                    outcomes: applied.outcomes,
+                })
+            }
+        }
+    })
+}
