@@ -12,6 +12,7 @@ pub mod gossip;
 pub mod health;
 pub mod hello;
 pub mod id;
+pub mod join;
 pub mod limits;
 pub mod metrics;
 pub(crate) mod mix;

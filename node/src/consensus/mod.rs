@@ -1,9 +1,46 @@
+//! The cluster's log: what the members agree on, in which order.
+//!
+//! ```text
+//!  propose ─▶ proposer ─▶ openraft ─▶ log_store ─▶ storage::RaftLog      (synced)
+//!                            │  ▲
+//!           transport ◀──────┘  └────── server      streams to and from the other members (links)
+//!                            │
+//!                            └▶ state_machine ─▶ protocol::state::apply ─▶ storage::StateStore
+//!
+//!  membership (plan)   the leader's duties: who has the log, who votes
+//!  join                admission         roster       members and epoch for the rest of the peer
+//!  compaction          the log's length  start, handle  from two files to a running member
+//! ```
+//!
+//! **Architecture invariant:** openraft's types stay in this folder; what it stores and sends goes
+//! through our own structs (`wire`), so that its changes never change bytes.
+
+mod compaction;
 mod config;
+mod core;
+mod handle;
+mod join;
 mod links;
 mod log_store;
+mod membership;
+mod plan;
 mod proposer;
+mod roster;
 mod server;
+mod session;
+mod start;
 mod state_machine;
+mod status;
 mod transport;
 mod types;
 mod wire;
+
+pub use self::{
+    config::Profile,
+    core::BarrierError,
+    handle::{Consensus, ConsensusConfig},
+    join::JoinError,
+    proposer::{Committed, ProposeError},
+    session::{Sessions, Ticket},
+    status::{RaftStatus, Role},
+};

@@ -5,7 +5,7 @@ use std::io;
 use futures::{Stream, StreamExt};
 use ipfs_cluster_protocol::{
     codec,
-    command::Entry as Commands,
+    command::{Command, Entry as Commands},
     id::LogIndex,
     limits,
     state::{self, tx::StoreError},
@@ -15,6 +15,8 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine},
 };
+
+use tokio::sync::watch;
 
 use super::{
     types::{Entry, EntryBytes, LogId, Outcomes, SnapshotMeta, StoredMembership, TypeConfig},
@@ -29,6 +31,8 @@ const BATCH_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct StateMachine {
     store: StateStore,
+    /// Counts the entries that touched cluster or members.
+    changed: watch::Sender<u64>,
 }
 
 /// A snapshot: one's own, still to be read, or another peer's, already on disk.
@@ -47,8 +51,8 @@ fn io_error(e: ReadError) -> io::Error {
 }
 
 impl StateMachine {
-    pub(crate) fn new(store: StateStore) -> Self {
-        Self { store }
+    pub(crate) fn new(store: StateStore, changed: watch::Sender<u64>) -> Self {
+        Self { store, changed }
     }
 
     fn snapshot_at(&self, position: &Position) -> io::Result<OurSnapshot> {
@@ -93,12 +97,18 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 entries.push(entry);
                 responders.push(responder);
             }
-            let outcomes = self
-                .store
-                .apply(move |job| entries.iter().map(|e| apply_one(job, e)).collect())
-                .await
-                .map_err(io_error)?;
-            let outcomes: Vec<Outcomes> = outcomes;
+            let done = self.store.apply(move |job| {
+                let mut members_changed = false;
+                let outcomes: Result<Vec<_>, _> = entries
+                    .iter()
+                    .map(|e| apply_one(job, e, &mut members_changed))
+                    .collect();
+                Ok((outcomes?, members_changed))
+            });
+            let (outcomes, members_changed) = done.await.map_err(io_error)?;
+            if members_changed {
+                self.changed.send_modify(|n| *n += 1);
+            }
             for (responder, outcomes) in responders.into_iter().zip(outcomes) {
                 if let Some(responder) = responder {
                     responder.send(outcomes);
@@ -125,6 +135,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Err(io::Error::other("the snapshot is not what was announced"));
         }
         self.store.install(*received).await.map_err(io_error)?;
+        self.changed.send_modify(|n| *n += 1);
         Ok(())
     }
 
@@ -147,7 +158,11 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     }
 }
 
-fn apply_one(job: &mut ApplyJob<'_>, entry: &Entry) -> Result<Outcomes, StoreError> {
+fn apply_one(
+    job: &mut ApplyJob<'_>,
+    entry: &Entry,
+    members_changed: &mut bool,
+) -> Result<Outcomes, StoreError> {
     let id = entry.log_id();
     job.step(|tx, position| {
         position.log = Some(wire::pos(&id));
@@ -164,11 +179,22 @@ fn apply_one(job: &mut ApplyJob<'_>, entry: &Entry) -> Result<Outcomes, StoreErr
                 let applied = state::apply(tx, LogIndex(id.index), &commands)?;
                 position.rev = applied.rev;
                 position.at = applied.at;
+                *members_changed |= applied.members_changed || names_cluster(&commands);
                 Ok(Outcomes {
                     at: applied.at,
                     outcomes: applied.outcomes,
                 })
             }
         }
+    })
+}
+
+/// Whether an entry says which cluster and epoch this is.
+fn names_cluster(entry: &Commands) -> bool {
+    entry.commands.iter().any(|envelope| {
+        matches!(
+            envelope.command,
+            Command::Init { .. } | Command::RaiseEpoch { .. }
+        )
     })
 }

@@ -10,7 +10,7 @@ use redb::{Database, StorageBackend};
 
 use crate::env::{Disk, DiskFile, OpenMode};
 
-use super::error::{OpenError, REMEDY, guard};
+use super::error::{OpenError, guard};
 
 /// One open file of the disk door, as redb wants it.
 #[derive(Debug)]
@@ -75,26 +75,17 @@ pub(super) fn open_database(disk: &dyn Disk, file: &DbFile) -> Result<Database, 
             .set_check_integrity_on_open(verify);
         Ok(builder.create_with_backend(FileBackend(handle)))
     })
-    .map_err(|e| damaged_open(path, &e))?;
+    .map_err(|e| OpenError::damaged(path, &e))?;
     let database = opened.map_err(|e| match redb::Error::from(e) {
         redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => OpenError::Io {
             path: path.clone(),
             source,
         },
-        e => damaged_open(path, &e),
+        e => OpenError::damaged(path, &e),
     })?;
     if fresh {
         let dir = path.parent().unwrap_or(Path::new("."));
         disk.sync_dir(dir).map_err(OpenError::io(dir))?;
     }
     Ok(database)
-}
-
-/// The error of a file that is not the database it should be.
-pub(super) fn damaged_open(path: &Path, what: &dyn std::fmt::Display) -> OpenError {
-    OpenError::Damaged {
-        path: path.to_path_buf(),
-        what: what.to_string(),
-        remedy: REMEDY,
-    }
 }

@@ -73,6 +73,14 @@ impl OpenError {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }
     }
+
+    pub(crate) fn damaged(path: &Path, what: &dyn std::fmt::Display) -> Self {
+        Self::Damaged {
+            path: path.to_path_buf(),
+            what: what.to_string(),
+            remedy: REMEDY,
+        }
+    }
 }
 
 /// A read of the state that could not be answered.

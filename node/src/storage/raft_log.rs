@@ -58,6 +58,8 @@ pub(crate) enum Slot {
     Purged,
     /// Who this peer is.
     Identity,
+    /// How often it was started.
+    Boot,
 }
 
 /// What the file held when it was opened.
@@ -71,6 +73,8 @@ pub(crate) struct LogRecovered {
     pub(crate) purged: Option<Bytes>,
     /// See [`Slot::Identity`].
     pub(crate) identity: Option<Bytes>,
+    /// See [`Slot::Boot`].
+    pub(crate) boot: Option<Bytes>,
     /// The last entry.
     pub(crate) last: Option<LogRecord>,
 }

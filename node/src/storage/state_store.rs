@@ -17,7 +17,7 @@ use crate::env::{Disk, Env, Lane};
 
 pub(crate) use super::tables::{LogPos, Position};
 use super::{
-    backend::{DbFile, damaged_open, open_database},
+    backend::{DbFile, open_database},
     error::{OpenError, ReadError, failed, guard},
     flush,
     overlay::Overlay,
@@ -273,6 +273,11 @@ impl StateStore {
         Ok(position)
     }
 
+    /// Whether a snapshot is being sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.shared.snapshots.available_permits() == 0
+    }
+
     /// Length of the state file.
     pub(crate) async fn file_len(&self) -> Result<u64, ReadError> {
         let shared = self.shared.clone();
@@ -346,12 +351,12 @@ pub(super) fn open_positioned(
         let row = table.get(POSITION_KEY).map_err(failed(path))?;
         Ok(row.map(|r| r.value().to_vec()))
     })
-    .map_err(|e| damaged_open(path, &e.0))?;
+    .map_err(|e| OpenError::damaged(path, &e.0))?;
     let Some(stored) = stored else {
         return Ok((database, Position::default()));
     };
     let bytes = unseal(POSITION_KEY, &stored)
-        .ok_or_else(|| damaged_open(path, &"the position's checksum is wrong"))?;
+        .ok_or_else(|| OpenError::damaged(path, &"the position's checksum is wrong"))?;
     match codec::decode(bytes, POSITION_BYTES_MAX) {
         Ok(position) => Ok((database, position)),
         Err(codec::DecodeError::Newer { found }) => Err(OpenError::Newer {
@@ -359,6 +364,6 @@ pub(super) fn open_positioned(
             found: found.into(),
             known: codec::FORMAT.into(),
         }),
-        Err(e) => Err(damaged_open(path, &e)),
+        Err(e) => Err(OpenError::damaged(path, &e)),
     }
 }

@@ -114,7 +114,7 @@ fn json_links(block: &[u8]) -> Result<Vec<Cid>, LinksError> {
     serde_json::from_slice::<serde::de::IgnoredAny>(block)
         .map_err(|e| LinksError::DagJson(e.to_string()))?;
     let mut out = vec![];
-        // The last four tokens before the current one.
+    // The last four tokens before the current one.
     let mut window: [Option<Token<'_>>; 4] = [const { None }; 4];
     for token in Scan(block) {
         if let (

@@ -14,7 +14,7 @@ use crate::env::Disk;
 
 use super::{LogRecord, LogRecovered, Slot, tail::Tail};
 use crate::storage::{
-    backend::{DbFile, damaged_open, open_database},
+    backend::{DbFile, open_database},
     error::{OpenError, damaged, failed, guard},
     row::unseal,
 };
@@ -35,6 +35,7 @@ impl Slot {
             Self::Committed => "committed",
             Self::Purged => "purged",
             Self::Identity => "identity",
+            Self::Boot => "boot",
         }
     }
 }
@@ -98,7 +99,7 @@ impl LogFile {
             recovered.last = last;
             Ok((recovered, tail))
         });
-        let (recovered, tail) = read.map_err(|e| damaged_open(&path, &e.0))?;
+        let (recovered, tail) = read.map_err(|e| OpenError::damaged(&path, &e.0))?;
         let first = tail.bounds().0;
         let log = Self {
             database,
@@ -171,6 +172,7 @@ fn read_slots(txn: &ReadTransaction, path: &std::path::Path) -> Result<LogRecove
         committed: read(Slot::Committed)?,
         purged: read(Slot::Purged)?,
         identity: read(Slot::Identity)?,
+        boot: read(Slot::Boot)?,
         last: None,
     })
 }

@@ -1,0 +1,371 @@
+//! The handle on the consensus: what the rest of the peer calls.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ipfs_cluster_protocol::{
+    command::{Command, Envelope},
+    id::{ClusterId, Epoch, Incarnation, LogIndex, PeerId},
+    join::{Answer, Ask, Request},
+};
+use parking_lot::{Mutex, RwLock};
+use rand::Rng;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{
+    config::Profile,
+    core::{BarrierError, Core, Members},
+    join::{JoinError, ask_for},
+    links::{Incoming, Links},
+    proposer::{Committed, ProposeError},
+    session::Sessions,
+    start::Running,
+    status::{RaftStatus, Role},
+};
+use crate::{
+    env::Env,
+    storage::{DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore},
+};
+
+/// How long a command waits for its outcome when the caller sets no deadline.
+const PROPOSE_MAX: Duration = Duration::from_secs(10);
+/// How long a planned stop waits for another leader.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+/// Between two rounds over the members that could admit this peer.
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// What the consensus needs to know of its peer.
+#[derive(Debug, Clone)]
+pub struct ConsensusConfig {
+    /// The configuration folder; the data folder is made in it.
+    pub config_dir: std::path::PathBuf,
+    /// How far the voters are apart.
+    pub profile: Profile,
+    /// The peer's name, shown to users.
+    pub name: String,
+}
+
+/// Streams that other peers open.
+pub(crate) struct Accepted {
+    pub(crate) append: mpsc::Receiver<Incoming>,
+    pub(crate) ask: mpsc::Receiver<Incoming>,
+    pub(crate) snapshot: mpsc::Receiver<Incoming>,
+    pub(crate) join: mpsc::Receiver<Incoming>,
+}
+
+/// The consensus of this peer. Cheap to clone.
+#[derive(Clone)]
+pub struct Consensus(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) config: ConsensusConfig,
+    pub(super) env: Env,
+    pub(super) folder: DataFolder,
+    pub(super) log: RaftLog,
+    /// Taken when openraft starts.
+    pub(super) recovered: Mutex<Option<LogRecovered>>,
+    pub(super) state: StateStore,
+    pub(super) links: Arc<dyn Links>,
+    /// Taken when openraft starts.
+    pub(super) accepted: Mutex<Option<Accepted>>,
+    pub(super) sessions: Sessions,
+    pub(super) status: watch::Sender<RaftStatus>,
+    pub(super) identity: watch::Sender<Option<Identity>>,
+    pub(super) members: watch::Sender<Members>,
+    pub(super) hold_time: Arc<AtomicBool>,
+    /// One start, one join, one stop at a time.
+    pub(super) starting: tokio::sync::Mutex<()>,
+    pub(super) running: RwLock<Option<Running>>,
+}
+
+impl std::fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consensus").finish_non_exhaustive()
+    }
+}
+
+impl Consensus {
+    /// This peer's state.
+    #[must_use]
+    pub fn state(&self) -> &StateStore {
+        &self.0.state
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> &DataFolder {
+        &self.0.folder
+    }
+
+    /// The consensus as this peer sees it, now and later.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<RaftStatus> {
+        self.0.status.subscribe()
+    }
+
+    /// Who this peer is; none before it has formed or joined a cluster.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        *self.0.identity.borrow()
+    }
+
+    /// The cluster's epoch; 0 before there is a cluster.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.identity().map_or(Epoch(0), |i| i.epoch)
+    }
+
+    /// The members and their present lives, now and later.
+    #[must_use]
+    pub fn members(&self) -> watch::Receiver<Members> {
+        self.0.members.subscribe()
+    }
+
+    /// Numbers for this peer's commands: all of them must come from here.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// Keeps log time from being pushed ahead while this peer's clock is known to be wrong.
+    pub fn hold_log_time(&self, hold: bool) {
+        self.0.hold_time.store(hold, Ordering::Relaxed);
+    }
+
+    pub(super) fn core(&self) -> Option<Arc<Core>> {
+        self.0.running.read().as_ref().map(|r| r.core.clone())
+    }
+
+    /// Brings a command into the log of a quorum; answers what became of it when it was applied
+    /// here. On the leader only.
+    pub async fn propose(&self, envelope: Envelope) -> Result<Committed, ProposeError> {
+        self.propose_until(envelope, Instant::now() + PROPOSE_MAX)
+            .await
+    }
+
+    /// The same with a deadline; after it the outcome is unknown.
+    pub async fn propose_until(
+        &self,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> Result<Committed, ProposeError> {
+        let core = self.core().ok_or(ProposeError::Stopped)?;
+        core.propose(envelope, deadline).await
+    }
+
+    /// Waits until this peer can read all that was committed before the call; on any peer.
+    pub async fn read_barrier(&self, deadline: Instant) -> Result<LogIndex, BarrierError> {
+        let core = self.core().ok_or(BarrierError::Stopped)?;
+        let index = core.read_index(deadline).await?;
+        core.wait_applied(index, deadline).await?;
+        Ok(index)
+    }
+
+    /// Waits until this peer has applied `index`.
+    pub async fn wait_applied(
+        &self,
+        index: LogIndex,
+        deadline: Instant,
+    ) -> Result<(), BarrierError> {
+        let core = self.core().ok_or(BarrierError::Stopped)?;
+        core.wait_applied(index, deadline).await
+    }
+
+    /// Forms a new cluster with this peer as its first member. Does nothing when it is a member
+    /// already. Returns once the state names the cluster and this peer.
+    pub async fn form(&self) -> Result<Identity, JoinError> {
+        let _one_at_a_time = self.0.starting.lock().await;
+        if let Some(identity) = self.identity() {
+            return Ok(identity);
+        }
+        let kept = self.0.folder.identity(&self.0.env).await?;
+        if let Some(kept) = kept {
+            // The log is gone: others may still have the cluster, so a second one is not made.
+            return Err(JoinError::Refused(format!(
+                "{} belongs to cluster {} and its log is missing: join it with --bootstrap, or \
+                 move the folder aside to form a new cluster",
+                self.0.folder.path().display(),
+                kept.cluster
+            )));
+        }
+        let identity = Identity {
+            cluster: ClusterId(rand::rng().random()),
+            epoch: Epoch(1),
+            incarnation: Incarnation(1),
+        };
+        self.start(identity).await?;
+        let mut members = self.0.members.subscribe();
+        let own = self.0.links.local();
+        let formed = members.wait_for(|m| m.contains_key(&own));
+        let formed = timeout(PROPOSE_MAX, formed).await;
+        formed
+            .map_err(|_| JoinError::Start("the first entries were not written in time".into()))?
+            .map_err(|_| JoinError::Start("the consensus stopped".into()))?;
+        info!(cluster = %identity.cluster, "formed a new cluster");
+        Ok(identity)
+    }
+
+    /// Joins the cluster of one of these peers. Asks them in turn until `deadline`.
+    pub async fn join(&self, via: &[PeerId], deadline: Instant) -> Result<Identity, JoinError> {
+        let _one_at_a_time = self.0.starting.lock().await;
+        if self.identity().is_some() {
+            return Err(JoinError::Member);
+        }
+        let local = self.0.links.local();
+        let kept = self.0.folder.identity(&self.0.env).await?;
+        let mut why = "no peer to ask".to_owned();
+        loop {
+            for peer in via.iter().filter(|p| **p != local) {
+                let ask = Ask::Admit(Request {
+                    name: self.0.config.name.clone(),
+                    cluster: kept.map(|k| k.cluster),
+                    addresses: self.0.links.addresses(&local),
+                });
+                let asked = ask_for(&*self.0.links, peer, &ask);
+                match tokio::time::timeout_at(deadline, asked).await {
+                    Ok(Ok(Answer::Admitted(admission))) => return self.admitted(admission).await,
+                    Ok(Ok(Answer::Refused { why })) => return Err(JoinError::Refused(why)),
+                    Ok(Ok(Answer::Later { why: later })) => why = later,
+                    Ok(Err(e)) => why = format!("{peer}: {e}"),
+                    Err(_) => return Err(JoinError::NoAnswer(why)),
+                }
+            }
+            if Instant::now() + JOIN_PAUSE >= deadline {
+                return Err(JoinError::NoAnswer(why));
+            }
+            sleep(JOIN_PAUSE).await;
+        }
+    }
+
+    async fn admitted(
+        &self,
+        admission: ipfs_cluster_protocol::join::Admission,
+    ) -> Result<Identity, JoinError> {
+        let identity = Identity {
+            cluster: admission.cluster,
+            epoch: admission.epoch,
+            incarnation: admission.incarnation,
+        };
+        let mut members = Members::new();
+        for (peer, known) in admission.members {
+            self.0.links.add_addresses(&peer, known.addresses);
+            members.insert(peer, known.incarnation);
+        }
+        self.0.links.set_members(members.clone());
+        self.0.members.send_replace(members);
+        self.start(identity).await?;
+        info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "joined");
+        Ok(identity)
+    }
+
+    /// Writes down who this peer is, then starts.
+    async fn start(&self, identity: Identity) -> Result<(), JoinError> {
+        let bytes = ipfs_cluster_protocol::codec::encode(&identity);
+        let stored = self.0.log.set(Slot::Identity, bytes.into()).await;
+        stored.map_err(|e| JoinError::Start(e.to_string()))?;
+        self.0.folder.set_identity(&self.0.env, identity).await?;
+        self.run(identity)
+            .await
+            .map_err(|e| JoinError::Start(e.to_string()))
+    }
+
+    /// Takes a peer out of the cluster, whatever it holds: the caller has made sure, or decided
+    /// not to care. On the leader only. The consensus lets go of it right after.
+    pub async fn remove_member(
+        &self,
+        peer: PeerId,
+        deadline: Instant,
+    ) -> Result<LogIndex, ProposeError> {
+        let core = self.core().ok_or(ProposeError::Stopped)?;
+        let ticket = core.sessions.begin();
+        let envelope = Envelope {
+            session: ticket.session(),
+            command: Command::RemoveMember { peer, force: true },
+        };
+        let committed = core.propose(envelope, deadline).await?;
+        core.nudge.notify_one();
+        Ok(committed.index)
+    }
+
+    /// Lets another voter lead, if this peer does. Returns once it does not lead any more, or when
+    /// nobody could take over in time.
+    pub async fn transfer_leadership(&self) {
+        let Some(core) = self.core() else { return };
+        let mut status = self.status();
+        if status.borrow().role != Role::Leader {
+            return;
+        }
+        let Some(to) = core.successor() else { return };
+        if let Err(e) = core.raft.trigger().transfer_leader(to.clone()).await {
+            warn!(error = %e, "the lead could not be handed over");
+            return;
+        }
+        let handed_over = status.wait_for(|s| s.role != Role::Leader && s.leader.is_some());
+        if timeout(HAND_OVER_MAX, handed_over).await.is_err() {
+            warn!(%to, "nobody took over the lead in time");
+        }
+    }
+
+    /// A planned stop: hands over the lead, stops, leaves both files synced.
+    pub async fn shutdown(&self) {
+        self.transfer_leadership().await;
+        let _one_at_a_time = self.0.starting.lock().await;
+        let running = self.0.running.write().take();
+        if let Some(mut running) = running {
+            running.tasks.shutdown().await;
+            if running.core.raft.shutdown().await.is_err() {
+                warn!("openraft did not stop in order");
+            }
+        }
+        self.0.status.send_modify(|s| s.role = Role::Stopped);
+        if let Err(e) = self.0.state.sync().await {
+            warn!(error = %e, "the state was not synced at the stop");
+        }
+    }
+
+    /// Opens both files, and starts when this peer is a member of a cluster.
+    pub(crate) async fn open_on(
+        config: ConsensusConfig,
+        env: Env,
+        links: Arc<dyn Links>,
+        accepted: Accepted,
+    ) -> Result<Self, OpenError> {
+        let opened = super::start::open_files(&config, &env, &links.local()).await?;
+        let consensus = Self(Arc::new(Inner {
+            config,
+            folder: opened.folder,
+            log: opened.log,
+            recovered: Mutex::new(Some(opened.recovered)),
+            state: opened.state,
+            links,
+            accepted: Mutex::new(Some(accepted)),
+            sessions: opened.sessions,
+            status: watch::Sender::default(),
+            identity: watch::Sender::new(None),
+            members: watch::Sender::default(),
+            hold_time: Arc::default(),
+            starting: tokio::sync::Mutex::new(()),
+            running: RwLock::new(None),
+            env,
+        }));
+        if let Some(identity) = opened.identity {
+            let identity = consensus.recovered_epoch(identity).await?;
+            consensus
+                .0
+                .folder
+                .set_identity(&consensus.0.env, identity)
+                .await?;
+            consensus.run(identity).await?;
+        }
+        Ok(consensus)
+    }
+}

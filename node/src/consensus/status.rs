@@ -1,0 +1,124 @@
+//! What the consensus shows of itself.
+
+use std::collections::BTreeSet;
+
+use ipfs_cluster_protocol::id::{LogIndex, PeerId};
+use openraft::{ServerState, async_runtime::WatchReceiver};
+use tokio::sync::watch;
+
+use super::types::{Raft, RaftMetrics};
+
+/// What this peer is in the consensus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// It has not joined, or it has stopped.
+    #[default]
+    Stopped,
+    /// It decides.
+    Leader,
+    /// It votes.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It has the log and no vote.
+    StandIn,
+}
+
+/// The consensus as this peer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// What this peer is.
+    pub role: Role,
+    /// Who leads, if that is known.
+    pub leader: Option<PeerId>,
+    /// The term.
+    pub term: u64,
+    /// The last entry in this peer's log.
+    pub last_index: LogIndex,
+    /// The last entry known to be in the log of a quorum.
+    pub committed: LogIndex,
+    /// The last entry applied here.
+    pub applied: LogIndex,
+    /// Who votes.
+    pub voters: BTreeSet<PeerId>,
+    /// Who has the log and may become a voter.
+    pub stand_ins: BTreeSet<PeerId>,
+    /// The state may have gone back in the last stop and has not caught up yet.
+    pub recovering: bool,
+}
+
+impl Default for RaftStatus {
+    fn default() -> Self {
+        Self {
+            role: Role::Stopped,
+            leader: None,
+            term: 0,
+            last_index: LogIndex(0),
+            committed: LogIndex(0),
+            applied: LogIndex(0),
+            voters: BTreeSet::new(),
+            stand_ins: BTreeSet::new(),
+            recovering: true,
+        }
+    }
+}
+
+fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::StandIn,
+        _ => Role::Stopped,
+    }
+}
+
+fn of(m: &RaftMetrics, recovering: bool) -> RaftStatus {
+    let membership = m.membership_config.membership();
+    let index = |id: Option<u64>| LogIndex(id.unwrap_or(0));
+    RaftStatus {
+        role: m
+            .running_state
+            .as_ref()
+            .map_or(Role::Stopped, |()| role(m.state)),
+        leader: m.current_leader.as_ref().map(|id| id.peer().clone()),
+        term: m.current_term,
+        last_index: index(m.last_log_index),
+        committed: index(m.cluster_committed.map(|id| id.index)),
+        applied: index(m.last_applied.map(|id| id.index)),
+        voters: membership.voter_ids().map(|id| id.peer().clone()).collect(),
+        stand_ins: membership
+            .learner_ids()
+            .map(|id| id.peer().clone())
+            .collect(),
+        recovering,
+    }
+}
+
+/// Keeps `status` up to date until openraft stops.
+pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
+    let mut metrics = raft.metrics();
+    loop {
+        let (now, running) = {
+            let m = metrics.borrow_watched();
+            let recovering = status.borrow().recovering;
+            (of(&m, recovering), m.running_state.is_ok())
+        };
+        status.send_if_modified(|old| {
+            let changed = *old != now;
+            *old = now;
+            changed
+        });
+        if !running || metrics.changed().await.is_err() {
+            status.send_modify(|s| s.role = Role::Stopped);
+            return;
+        }
+    }
+}
+
+/// Clears `recovering` once the state is at least what it was before the last stop.
+pub(super) async fn recover(raft: Raft, status: watch::Sender<RaftStatus>) {
+    if raft.wait_for_recovery(None).await.is_ok() {
+        status.send_modify(|s| s.recovering = false);
+    }
+}

@@ -1,0 +1,74 @@
+//! How a peer is admitted: what it asks, what it is told.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ClusterId, Epoch, Incarnation, PeerId};
+
+/// Addresses of one peer in these messages.
+pub const JOIN_ADDRESSES_MAX: usize = 32;
+
+/// A question about admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// From the peer itself, to any member.
+    Admit(Request),
+    /// From the member it asked, to the leader.
+    AdmitOther {
+        /// Who wants to join, as its connection was authenticated.
+        peer: PeerId,
+        /// What it asked.
+        request: Request,
+    },
+}
+
+/// What a joining peer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Shown to users.
+    pub name: String,
+    /// The cluster its data folder belongs to, if it has been in one: it joins no other.
+    pub cluster: Option<ClusterId>,
+    /// Multiaddrs where it listens.
+    pub addresses: Vec<String>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is a member from now on.
+    Admitted(Admission),
+    /// Not now: nobody leads, or another change of the members is under way. Ask again.
+    Later {
+        /// Why.
+        why: String,
+    },
+    /// No.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Who the new member is and whom it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The life the new member is in.
+    pub incarnation: Incarnation,
+    /// All members and where they may be found.
+    pub members: BTreeMap<PeerId, MemberAddresses>,
+}
+
+/// A member, for one that does not know it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAddresses {
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Multiaddrs; may be empty.
+    pub addresses: Vec<String>,
+}
