@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::stream::BoxStream;
 use ipfs_cluster_protocol::{
     command::{Command, Envelope},
     id::{ClusterId, Epoch, Incarnation, LogIndex, PeerId},
@@ -16,7 +17,7 @@ use ipfs_cluster_protocol::{
 use parking_lot::{Mutex, RwLock};
 use rand::Rng;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
@@ -56,10 +57,10 @@ pub struct ConsensusConfig {
 
 /// Streams that other peers open.
 pub(crate) struct Accepted {
-    pub(crate) append: mpsc::Receiver<Incoming>,
-    pub(crate) ask: mpsc::Receiver<Incoming>,
-    pub(crate) snapshot: mpsc::Receiver<Incoming>,
-    pub(crate) join: mpsc::Receiver<Incoming>,
+    pub(crate) append: BoxStream<'static, Incoming>,
+    pub(crate) ask: BoxStream<'static, Incoming>,
+    pub(crate) snapshot: BoxStream<'static, Incoming>,
+    pub(crate) join: BoxStream<'static, Incoming>,
 }
 
 /// The consensus of this peer. Cheap to clone.

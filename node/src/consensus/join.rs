@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::BoxStream};
 use ipfs_cluster_protocol::{
     command::Command,
     id::{Incarnation, PeerId},
@@ -14,7 +15,6 @@ use ipfs_cluster_protocol::{
     state::query,
 };
 use tokio::{
-    sync::mpsc,
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -51,9 +51,9 @@ pub enum JoinError {
 }
 
 /// Answers those who want to join until the channel ends.
-pub(super) async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming>) {
+pub(super) async fn serve(core: Arc<Core>, mut incoming: BoxStream<'static, Incoming>) {
     let mut streams = JoinSet::new();
-    while let Some(stream) = incoming.recv().await {
+    while let Some(stream) = incoming.next().await {
         while streams.try_join_next().is_some() {}
         if streams.len() >= ADMISSIONS_MAX {
             debug!(peer = %stream.peer, "too many peers want to join at once");
@@ -72,8 +72,14 @@ pub(super) async fn serve(core: Arc<Core>, mut incoming: mpsc::Receiver<Incoming
 }
 
 async fn answer(core: &Core, incoming: Incoming) -> io::Result<()> {
-    let (peer, from_member) = (incoming.peer, incoming.member);
-    let mut pipe = Pipe::new(incoming.bytes);
+    let Incoming {
+        peer,
+        incarnation,
+        bytes,
+    } = incoming;
+    let present = core.members.borrow().get(&peer).copied();
+    let from_member = present.is_some() && present == incarnation;
+    let mut pipe = Pipe::new(bytes);
     let answer = match pipe.recv_msg(Instant::now() + allowance(0)).await? {
         Ask::Admit(request) => at_any(core, peer, request).await,
         Ask::AdmitOther { peer, request } if from_member => at_leader(core, peer, request).await,

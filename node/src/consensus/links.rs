@@ -32,8 +32,8 @@ pub(crate) enum Channel {
 pub(crate) struct Incoming {
     /// Who, as the connection was authenticated.
     pub(crate) peer: PeerId,
-    /// Whether it belongs to this cluster.
-    pub(crate) member: bool,
+    /// The life it claims in this cluster, if it claims one.
+    pub(crate) incarnation: Option<Incarnation>,
     /// Its bytes, the greeting of the network layer done.
     pub(crate) bytes: ByteStream,
 }

@@ -23,6 +23,7 @@ mod join;
 mod links;
 mod log_store;
 mod membership;
+mod net_links;
 mod plan;
 mod proposer;
 mod roster;

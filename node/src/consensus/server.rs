@@ -4,14 +4,14 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt, future, pin_mut};
+use futures::{SinkExt, StreamExt, future, pin_mut, stream::BoxStream};
 use ipfs_cluster_protocol::{codec, id::Incarnation};
 use openraft::{
     ReadPolicy, Snapshot,
     raft::{TransferLeaderRequest, VoteRequest},
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -58,14 +58,14 @@ impl Server {
     /// Serves the streams of one kind until the channel ends.
     pub(super) async fn run<F>(
         self,
-        mut incoming: mpsc::Receiver<Incoming>,
+        mut incoming: BoxStream<'static, Incoming>,
         serve: impl Fn(Self, Incoming) -> F,
     ) where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
         let slots = Arc::new(Semaphore::new(STREAMS_MAX));
         let mut streams = JoinSet::new();
-        while let Some(stream) = incoming.recv().await {
+        while let Some(stream) = incoming.next().await {
             while streams.try_join_next().is_some() {}
             let Ok(slot) = slots.clone().try_acquire_owned() else {
                 debug!(peer = %stream.peer, "too many streams: one is dropped");

@@ -111,6 +111,5 @@ pub(crate) type Vote = alias::VoteOf<TypeConfig>;
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<RaftId, EmptyNode>;
 pub(crate) type Raft = openraft::Raft<TypeConfig, super::state_machine::StateMachine>;
 pub(crate) type RaftMetrics = openraft::RaftMetrics<TypeConfig>;

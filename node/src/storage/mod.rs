@@ -27,6 +27,6 @@ mod view;
 pub use error::{OpenError, ReadError};
 pub use folder::{DataFolder, Identity};
 pub(crate) use raft_log::{LogRecord, LogRecovered, RaftLog, Slot};
-pub(crate) use snapshot::{Chunk, Received, SnapshotReader, SnapshotReceiver, SnapshotSource};
+pub(crate) use snapshot::{Chunk, Received, SnapshotSource};
 pub use state_store::{Applied, StateStore};
 pub(crate) use state_store::{ApplyJob, LogPos, Position, StateTuning};

@@ -167,11 +167,6 @@ struct Cursor {
 }
 
 impl SnapshotReader {
-    /// Where the state being sent is; before the first chunk.
-    pub(crate) fn position(&self) -> Option<&Position> {
-        self.head.as_ref()
-    }
-
     /// The next chunk, `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Chunk>, ReadError> {
         if let Some(position) = self.head.take() {
