@@ -35,4 +35,4 @@ pub use system::System;
 pub use tx::{PinSet, Row, StateRead, StateTx, StoreError, Table};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

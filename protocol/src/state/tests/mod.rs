@@ -15,36 +15,36 @@ use crate::{
 };
 
 /// The peer of a small number.
-pub(super) fn peer(n: u8) -> PeerId {
+pub(crate) fn peer(n: u8) -> PeerId {
     let mut bytes = vec![0x12, 0x20];
     bytes.extend([n; 32]);
     PeerId::from_bytes(&bytes).unwrap()
 }
 
 /// The CID of a small number.
-pub(super) fn cid(n: u8) -> Cid {
+pub(crate) fn cid(n: u8) -> Cid {
     let mut bytes = vec![0x01, 0x55, 0x12, 0x20];
     bytes.extend([n; 32]);
     Cid::from_bytes(&bytes).unwrap()
 }
 
 /// A data pin of these factors.
-pub(super) fn spec(n: u8, min: i32, max: i32) -> PinSpec {
+pub(crate) fn spec(n: u8, min: i32, max: i32) -> PinSpec {
     PinSpec::new(cid(n), Replication::new(min, max).unwrap())
 }
 
 /// A state and what a leader keeps beside it: the next index, the clock, the next request.
 #[derive(Debug, Clone)]
-pub(super) struct Box3 {
-    pub(super) model: Model,
+pub(crate) struct Box3 {
+    pub(crate) model: Model,
     index: u64,
-    pub(super) clock: u64,
+    pub(crate) clock: u64,
     n: u64,
 }
 
 impl Box3 {
     /// A formed cluster of peers 1 to `members`.
-    pub(super) fn new(members: u8) -> Self {
+    pub(crate) fn new(members: u8) -> Self {
         let mut cluster = Self {
             model: Model::default(),
             index: 0,
@@ -61,7 +61,7 @@ impl Box3 {
         cluster
     }
 
-    pub(super) fn add(&mut self, n: u8) -> Rev {
+    pub(crate) fn add(&mut self, n: u8) -> Rev {
         self.done(Command::AddMember {
             peer: peer(n),
             incarnation: Incarnation(self.index + 1),
@@ -71,7 +71,7 @@ impl Box3 {
     }
 
     /// A session of peer 1's that was never used.
-    pub(super) fn session(&mut self) -> Session {
+    pub(crate) fn session(&mut self) -> Session {
         self.n += 1;
         Session {
             origin: peer(1),
@@ -81,7 +81,7 @@ impl Box3 {
         }
     }
 
-    pub(super) fn entry(&mut self, commands: Vec<Envelope>) -> Applied {
+    pub(crate) fn entry(&mut self, commands: Vec<Envelope>) -> Applied {
         self.index += 1;
         self.clock += 1000;
         let at = Timestamp(self.clock);
@@ -91,41 +91,41 @@ impl Box3 {
         applied
     }
 
-    pub(super) fn say(&mut self, session: Session, command: Command) -> Outcome {
+    pub(crate) fn say(&mut self, session: Session, command: Command) -> Outcome {
         let mut applied = self.entry(vec![Envelope { session, command }]);
         applied.outcomes.remove(0)
     }
 
-    pub(super) fn run(&mut self, command: Command) -> Outcome {
+    pub(crate) fn run(&mut self, command: Command) -> Outcome {
         let session = self.session();
         self.say(session, command)
     }
 
-    pub(super) fn done(&mut self, command: Command) -> Rev {
+    pub(crate) fn done(&mut self, command: Command) -> Rev {
         match self.run(command) {
             Outcome::Applied { rev } => rev,
             other => panic!("not applied: {other:?}"),
         }
     }
 
-    pub(super) fn rejected(&mut self, command: Command) -> Rejection {
+    pub(crate) fn rejected(&mut self, command: Command) -> Rejection {
         match self.run(command) {
             Outcome::Rejected(rejection) => rejection,
             other => panic!("not rejected: {other:?}"),
         }
     }
 
-    pub(super) fn pin(&mut self, spec: PinSpec, on: &[u8]) -> Rev {
+    pub(crate) fn pin(&mut self, spec: PinSpec, on: &[u8]) -> Rev {
         self.done(pin_command(spec, on, IfRev::Any))
     }
 
-    pub(super) fn get(&self, n: u8) -> Pin {
+    pub(crate) fn get(&self, n: u8) -> Pin {
         query::pin_by_cid(&self.model, &cid(n))
             .unwrap()
             .expect("the CID is pinned")
     }
 
-    pub(super) fn place(&self, n: u8, on: &[u8], confirmed: &[u8]) -> Command {
+    pub(crate) fn place(&self, n: u8, on: &[u8], confirmed: &[u8]) -> Command {
         let pin = self.get(n);
         Command::Place {
             seq: pin.seq,
@@ -135,7 +135,7 @@ impl Box3 {
         }
     }
 
-    pub(super) fn gone(&mut self, n: u8, seqs: &[Seq]) -> Rev {
+    pub(crate) fn gone(&mut self, n: u8, seqs: &[Seq]) -> Rev {
         let as_of = System::load(&self.model).unwrap().rev;
         self.done(Command::Gone {
             peer: peer(n),
@@ -144,22 +144,22 @@ impl Box3 {
         })
     }
 
-    pub(super) fn to_hold(&self, n: u8) -> Vec<Seq> {
+    pub(crate) fn to_hold(&self, n: u8) -> Vec<Seq> {
         let no = query::member(&self.model, &peer(n)).unwrap().unwrap().no;
         query::to_hold(&self.model, no, Seq(0), 100).unwrap().items
     }
 
-    pub(super) fn to_unpin(&self, n: u8) -> Vec<Seq> {
+    pub(crate) fn to_unpin(&self, n: u8) -> Vec<Seq> {
         let no = query::member(&self.model, &peer(n)).unwrap().unwrap().no;
         query::to_unpin(&self.model, no, Seq(0), 100).unwrap().items
     }
 }
 
-pub(super) fn peers(numbers: &[u8]) -> Vec<PeerId> {
+pub(crate) fn peers(numbers: &[u8]) -> Vec<PeerId> {
     numbers.iter().map(|n| peer(*n)).collect()
 }
 
-pub(super) fn pin_command(spec: PinSpec, on: &[u8], if_rev: IfRev) -> Command {
+pub(crate) fn pin_command(spec: PinSpec, on: &[u8], if_rev: IfRev) -> Command {
     Command::Pin {
         spec,
         allocations: peers(on),
@@ -167,11 +167,11 @@ pub(super) fn pin_command(spec: PinSpec, on: &[u8], if_rev: IfRev) -> Command {
     }
 }
 
-pub(super) fn unpin(n: u8) -> Command {
+pub(crate) fn unpin(n: u8) -> Command {
     Command::Unpin { cid: cid(n) }
 }
 
 /// All of a state as bytes, to compare two.
-pub(super) fn hash(read: &dyn StateRead) -> u64 {
+pub(crate) fn hash(read: &dyn StateRead) -> u64 {
     System::load(read).unwrap().hash
 }

@@ -1,0 +1,115 @@
+//! The state file: one Pin object of the API per line, as the Go program writes and reads it.
+//!
+//! Reading takes any sequence of JSON objects, on one line each or over several, and tolerates
+//! missing keys.
+
+use crate::{api::pin::Pin as PinObject, limits::PIN_BYTES_MAX, pin::Pin};
+
+/// A state file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// Not a Pin object.
+    #[error("pin {number} of the state file: {error}")]
+    Malformed {
+        /// Which one, from 1.
+        number: u64,
+        /// What the parser says.
+        error: serde_json::Error,
+    },
+}
+
+/// Bytes that a line of a state file may take: JSON is a few times longer than a stored pin.
+pub const LINE_BYTES_MAX: usize = 8 * PIN_BYTES_MAX;
+
+/// A pin as a line, with its line feed.
+///
+/// # Panics
+/// Never: the object has string keys and no maps but of strings.
+#[must_use]
+pub fn line(pin: &Pin) -> String {
+    let mut line =
+        serde_json::to_string(&PinObject::from(pin)).expect("a Pin object always encodes");
+    line.push('\n');
+    line
+}
+
+/// The pins of a whole state file, in order; the first error is the last item.
+pub fn read(bytes: &[u8]) -> impl Iterator<Item = Result<PinObject, ImportError>> {
+    let mut number = 0;
+    let mut failed = false;
+    let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<PinObject>();
+    std::iter::from_fn(move || {
+        if failed {
+            return None;
+        }
+        number += 1;
+        Some(objects.next()?.map_err(|error| {
+            failed = true;
+            ImportError::Malformed { number, error }
+        }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::{Rev, Seq},
+        pin::{PinSpec, Replication},
+        time::Timestamp,
+    };
+
+    const CID: &str = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";
+    const PEER: &str = "12D3KooWJUSc6kjcpkjZ9AkCkQZfiCQgSR65uVY6UaHRWBAvqTyA";
+
+    fn pin() -> Pin {
+        let mut spec = PinSpec::new(CID.parse().unwrap(), Replication::new(2, 3).unwrap());
+        spec.name = "n".into();
+        spec.metadata.insert("k".into(), "v".into());
+        Pin {
+            seq: Seq(1),
+            rev: Rev(2),
+            spec,
+            allocations: vec![PEER.parse().unwrap()],
+            copies: 2,
+            timestamp: Timestamp(1_700_000_000_999),
+        }
+    }
+
+    #[test]
+    fn a_line_is_the_pin_object_in_the_order_of_the_api() {
+        assert_eq!(
+            line(&pin()),
+            format!(
+                "{{\"replication_factor_min\":2,\"replication_factor_max\":3,\"name\":\"n\",\
+                 \"mode\":\"recursive\",\"shard_size\":0,\"user_allocations\":null,\
+                 \"expire_at\":\"0001-01-01T00:00:00Z\",\"metadata\":{{\"k\":\"v\"}},\
+                 \"pin_update\":null,\"origins\":[],\"cid\":\"{CID}\",\"type\":\"pin\",\
+                 \"allocations\":[\"{PEER}\"],\"max_depth\":-1,\"reference\":null,\
+                 \"timestamp\":\"2023-11-14T22:13:20Z\"}}\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_sparse_or_pretty_objects_too() {
+        let sparse = format!("{{\"cid\": \"{CID}\",\n  \"name\": \"x\"}}");
+        let file = format!("{}{sparse}\n\n{}", line(&pin()), line(&pin()));
+        let read: Vec<_> = read(file.as_bytes()).map(Result::unwrap).collect();
+        assert_eq!(read.len(), 3);
+        assert_eq!(read[0], PinObject::from(&pin()));
+        assert_eq!((read[1].name.as_str(), read[1].max_depth), ("x", -1));
+        assert_eq!(read[0].spec((-1, -1)).unwrap(), pin().spec);
+    }
+
+    #[test]
+    fn a_broken_file_names_the_pin_and_ends() {
+        let file = format!("{}{{\"cid\":\"nonsense\"}}\n{}", line(&pin()), line(&pin()));
+        let read: Vec<_> = read(file.as_bytes()).collect();
+        assert_eq!(read.len(), 2);
+        let error = read[1].as_ref().unwrap_err().to_string();
+        assert!(error.starts_with("pin 2 of the state file:"), "{error}");
+        let cut = &line(&pin())[..100];
+        assert!(super::read(cut.as_bytes()).next().unwrap().is_err());
+    }
+}
