@@ -163,6 +163,29 @@ impl Content {
         true
     }
 
+    /// Puts all given seqs of a block into a phase, without details; yields those that were in
+    /// another one, or had details.
+    pub(super) fn assign(
+        &mut self,
+        no: u64,
+        lows: &RoaringBitmap,
+        phase: PinPhase,
+        version: u64,
+    ) -> RoaringBitmap {
+        let block = self.blocks.entry(no).or_default();
+        let mut changed = lows - block.of_phase(phase);
+        let with_detail = block.details_in(0, u16::MAX).map(|(low, _)| u32::from(low));
+        changed |= with_detail.collect::<RoaringBitmap>() & lows;
+        if !changed.is_empty() {
+            let (counts, details) = (block.counts(), block.details_len());
+            block.assign(Some(phase), &changed);
+            block.changed = version;
+            self.counts.replace(counts, block.counts());
+            self.details = self.details + block.details_len() - details;
+        }
+        changed
+    }
+
     /// The values of some seqs of one block.
     pub(super) fn values(&self, no: u64, lows: &RoaringBitmap) -> Change {
         let mut phases = Vec::new();
@@ -374,6 +397,13 @@ impl Content {
                 details,
             },
         }
+    }
+
+    /// The seqs of a block that are in a phase.
+    #[must_use]
+    pub fn block_phase(&self, no: u64, phase: PinPhase) -> RoaringBitmap {
+        let block = self.blocks.get(&no);
+        block.map(|b| b.of_phase(phase).clone()).unwrap_or_default()
     }
 
     /// Every seq of a block that is in some phase (the owner's walk of its own table).

@@ -82,6 +82,13 @@ impl OwnTable {
         }
     }
 
+    /// Puts many pins of one block into a phase, without details.
+    pub fn set_many(&mut self, block: u64, lows: &RoaringBitmap, phase: PinPhase) {
+        for low in self.content.assign(block, lows, phase, self.version + 1) {
+            self.dirty.insert(join(block, low as u16).0);
+        }
+    }
+
     /// Takes a pin out of the table: this peer has nothing to do with it.
     pub fn clear(&mut self, seq: Seq) {
         if self.content.set(seq, None, None, self.version + 1) {

@@ -49,6 +49,8 @@ pub struct PeerTable {
     heard: u64,
     /// The owner's digest of our version says that our content is wrong.
     differs: bool,
+    /// The owner has been silent for so long that its table is to be asked for.
+    unsure: bool,
     /// Deltas that wait for an earlier one or for the end of a pull, by `from`.
     pending: BTreeMap<u64, Delta>,
     pending_bytes: usize,
@@ -68,6 +70,7 @@ impl PeerTable {
             as_of: Rev(0),
             heard: 0,
             differs: false,
+            unsure: false,
             pending: BTreeMap::new(),
             pending_bytes: 0,
             pull: None,
@@ -142,7 +145,7 @@ impl PeerTable {
         if !self.follow(&delta.table, now_ms) {
             return Applied::Old;
         }
-        self.heard_at_ms = self.heard_at_ms.max(now_ms);
+        self.heard_from_owner(now_ms);
         self.heard = self.heard.max(delta.to);
         if delta.to <= self.version {
             return Applied::Old;
@@ -155,6 +158,16 @@ impl PeerTable {
         } else {
             Applied::Waits
         }
+    }
+
+    fn heard_from_owner(&mut self, now_ms: u64) {
+        self.heard_at_ms = self.heard_at_ms.max(now_ms);
+        self.unsure = false;
+    }
+
+    /// Nothing has come from the owner for long: counts as missing until something is heard.
+    pub fn suspect(&mut self) {
+        self.unsure = true;
     }
 
     fn hold(&mut self, delta: Delta) {
@@ -204,7 +217,7 @@ impl PeerTable {
         if !self.follow(&digest.table, now_ms) {
             return;
         }
-        self.heard_at_ms = self.heard_at_ms.max(now_ms);
+        self.heard_from_owner(now_ms);
         self.heard = self.heard.max(digest.version);
         if digest.version == self.version && self.pull.is_none() {
             self.differs = self.content.root() != digest.root;
@@ -217,7 +230,7 @@ impl PeerTable {
     /// Whether something must be pulled.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        self.differs || self.heard > self.version
+        self.differs || self.unsure || self.heard > self.version
     }
 
     /// Whether only the owner can tell what is wrong.
@@ -307,6 +320,7 @@ impl PeerTable {
         self.as_of = self.as_of.max(first.1);
         self.heard = self.heard.max(self.version);
         self.differs = false;
+        self.unsure = false;
         Ok(Progress::Complete)
     }
 

@@ -32,7 +32,7 @@ impl Source<'_> {
         }
         let (first, _) = split(request.from);
         let (blocks, below) = match &request.want {
-            Want::Since(version) if *version < self.version => {
+            Want::Since(version) if *version <= self.version => {
                 (content.changed_since(*version, first), None)
             }
             Want::Differing {

@@ -139,7 +139,18 @@ impl World {
         match step {
             Step::Set(s, p, d) => own.set(Seq(*s), phase(p), d.then(|| failed("no")).flatten()),
             Step::Clear(s) => own.clear(Seq(*s)),
-            Step::SetMany(s, n, p) => (*s..s + n).for_each(|s| own.set(Seq(s), phase(p), None)),
+            Step::SetMany(s, n, p) => {
+                let mut by_block = std::collections::BTreeMap::<u64, roaring::RoaringBitmap>::new();
+                for s in *s..s + n {
+                    by_block
+                        .entry(s >> 16)
+                        .or_default()
+                        .insert((s & 0xffff) as u32);
+                }
+                for (block, lows) in by_block {
+                    own.set_many(block, &lows, phase(p));
+                }
+            }
             Step::Seal => {
                 own.advance(own.as_of().next());
                 self.sent.extend(own.seal().map(Message::Delta));
@@ -319,6 +330,22 @@ fn deltas_that_wait_are_bounded() {
     assert!(copy.is_missing());
     pull(&mut copy, |r| own.answer(r));
     assert_same(&own, &copy);
+}
+
+#[test]
+fn a_silent_owner_that_has_nothing_new_is_heard_by_asking() {
+    let mut own = OwnTable::new(table(1));
+    own.set(Seq(1), PinPhase::Pinned, None);
+    let mut copy = PeerTable::new(table(1), 0);
+    copy.apply_delta(own.seal().unwrap(), 0);
+    assert!(!copy.is_missing());
+    assert_eq!(copy.age_ms(9000), 9000);
+    copy.suspect();
+    let request = copy.missing().unwrap();
+    let page = own.answer(&request);
+    assert_eq!(copy.apply_page(page, 9000), Ok(Progress::Complete));
+    assert_eq!(copy.age_ms(9000), 0);
+    assert!(!copy.is_missing());
 }
 
 #[test]
