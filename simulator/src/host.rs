@@ -165,7 +165,8 @@ impl Host {
         self.enter(until);
         let life = self.life.as_mut()?;
         let due = life.clock + Duration::from_micros(until.saturating_sub(life.booted));
-        life.runtime.block_on(tokio::time::sleep_until(due));
+        life.runtime
+            .block_on(async { tokio::time::sleep_until(due).await });
         let ended = life.main.take_if(|main| main.is_finished());
         let exit = ended.map(|main| {
             life.runtime

@@ -28,5 +28,4 @@ pub use error::{OpenError, ReadError};
 pub use folder::{DataFolder, Identity};
 pub(crate) use raft_log::{LogRecord, LogRecovered, RaftLog, Slot};
 pub(crate) use snapshot::{Chunk, Received, SnapshotSource};
-pub use state_store::{Applied, StateStore};
-pub(crate) use state_store::{ApplyJob, LogPos, Position, StateTuning};
+pub use state_store::{Applied, ApplyJob, LogPos, Position, StateStore, StateTuning};

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::env::{Disk, Env, Lane};
 
-pub(crate) use super::tables::{LogPos, Position};
+pub use super::tables::{LogPos, Position};
 use super::{
     backend::{DbFile, open_database},
     error::{OpenError, ReadError, failed, guard},
@@ -49,17 +49,17 @@ impl From<&Position> for Applied {
 
 /// Sizes that tests make small.
 #[derive(Debug, Clone)]
-pub(crate) struct StateTuning {
+pub struct StateTuning {
     /// Memory for pages of the file.
-    pub(crate) cache_bytes: usize,
+    pub cache_bytes: usize,
     /// Applying waits while the overlay takes more.
-    pub(crate) overlay_bytes_max: usize,
+    pub overlay_bytes_max: usize,
     /// A layer of this size is written to the file at once.
-    pub(crate) flush_bytes: usize,
+    pub flush_bytes: usize,
     /// A synced commit follows this many bytes of unsynced ones.
-    pub(crate) sync_bytes: usize,
+    pub sync_bytes: usize,
     /// Files up to this length are verified as a whole when opened.
-    pub(crate) verify_bytes_max: u64,
+    pub verify_bytes_max: u64,
 }
 
 impl Default for StateTuning {
@@ -145,7 +145,7 @@ impl std::fmt::Debug for StateStore {
 
 impl StateStore {
     /// Opens the state file, making an empty one when it is missing.
-    pub(crate) async fn open(
+    pub async fn open(
         env: &Env,
         path: PathBuf,
         tuning: StateTuning,
@@ -206,18 +206,20 @@ impl StateStore {
     }
 
     /// Where the state is.
-    pub(crate) fn position(&self) -> Position {
+    #[must_use]
+    pub fn position(&self) -> Position {
         self.shared.overlay.read().position.clone()
     }
 
     /// What a crash would leave at least.
-    pub(crate) fn synced(&self) -> Position {
+    #[must_use]
+    pub fn synced(&self) -> Position {
         self.shared.synced.borrow().clone()
     }
 
     /// Changes the state: `work` runs in order after all work given before. Waits while the overlay
     /// is full.
-    pub(crate) async fn apply<T: Send + 'static>(
+    pub async fn apply<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut ApplyJob<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
@@ -248,7 +250,7 @@ impl StateStore {
     }
 
     /// Writes everything to the file and syncs it; returns what it then holds.
-    pub(crate) async fn sync(&self) -> Result<Position, ReadError> {
+    pub async fn sync(&self) -> Result<Position, ReadError> {
         flush::run(&self.shared, flush::Kind::Synced).await?;
         Ok(self.synced())
     }
@@ -293,15 +295,21 @@ impl StateStore {
 }
 
 /// Work of the state machine, in its lane.
-pub(crate) struct ApplyJob<'a> {
+pub struct ApplyJob<'a> {
     shared: &'a Shared,
     /// Kept from step to step until the file changes under it.
     base: Option<Base>,
 }
 
+impl std::fmt::Debug for ApplyJob<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApplyJob")
+    }
+}
+
 impl ApplyJob<'_> {
     /// One step, seen by readers as a whole: changes of rows and the position they lead to.
-    pub(crate) fn step<T>(
+    pub fn step<T>(
         &mut self,
         step: impl FnOnce(&mut dyn StateTx, &mut Position) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

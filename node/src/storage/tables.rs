@@ -38,25 +38,25 @@ pub(super) const POSITION_BYTES_MAX: usize = 64 * 1024;
 
 /// Term and index of a log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct LogPos {
+pub struct LogPos {
     /// The term of the leader that made it.
-    pub(crate) term: u64,
+    pub term: u64,
     /// Its place in the log.
-    pub(crate) index: u64,
+    pub index: u64,
 }
 
 /// How far a state has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
+pub struct Position {
     /// The last entry applied.
-    pub(crate) log: Option<LogPos>,
+    pub log: Option<LogPos>,
     /// The last membership applied, in the consensus' own encoding; empty when there was none.
     #[serde(with = "serde_bytes")]
-    pub(crate) membership: Vec<u8>,
+    pub membership: Vec<u8>,
     /// The last command applied.
-    pub(crate) rev: Rev,
+    pub rev: Rev,
     /// The time of the last entry of commands.
-    pub(crate) at: Timestamp,
+    pub at: Timestamp,
 }
 
 /// Length of what comes before the block number in a key of [`SETS`].
