@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
+use crate::env::Addr;
+
 /// Addresses told to others, at most.
 pub(super) const ADVERTISED_MAX: usize = 16;
 
@@ -74,6 +76,20 @@ pub(super) fn is_dialable(address: &Multiaddr) -> bool {
             Protocol::Tcp(port) => port == 0,
             _ => false,
         })
+}
+
+/// The socket of a listen address with a fixed port.
+pub(super) fn socket(address: &Multiaddr) -> Option<Addr> {
+    let mut parts = address.iter();
+    let host = match parts.next()? {
+        Protocol::Ip4(ip) => ip.to_string(),
+        Protocol::Ip6(ip) => ip.to_string(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port @ 1..) => Some(Addr::Tcp(host, port)),
+        _ => None,
+    }
 }
 
 /// The address without `/p2p/…`.

@@ -15,7 +15,6 @@ use super::{
     dht,
     error::NetError,
     gossip,
-    liveness::PING_INTERVAL,
     streams::{self, InboundSender},
 };
 
@@ -60,6 +59,6 @@ pub(super) fn build(
         gossip: gossip::behaviour(keys, cfg.gossip_heartbeat)?,
         dht: dht::behaviour(local, network),
         identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(cfg.silence_max / 3)),
     })
 }

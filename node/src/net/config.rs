@@ -25,6 +25,9 @@ pub struct NetConfig {
     pub high_water: u32,
     /// How long connecting to an address may take, handshake included.
     pub dial_timeout: Duration,
+    /// A connection with a peer that answers pings is cut when it brings nothing for so long.
+    /// Pings go out three times as often.
+    pub silence_max: Duration,
     /// Interval of gossipsub's upkeep.
     pub gossip_heartbeat: Duration,
     /// Kept up to date with the members' addresses.
@@ -46,6 +49,7 @@ impl NetConfig {
             bootstrap: Vec::new(),
             high_water: 400,
             dial_timeout: Duration::from_secs(3),
+            silence_max: Duration::from_secs(10),
             gossip_heartbeat: Duration::from_secs(1),
             peerstore: None,
             mdns: false,
@@ -63,6 +67,7 @@ impl fmt::Debug for NetConfig {
             .field("bootstrap", &self.bootstrap)
             .field("high_water", &self.high_water)
             .field("dial_timeout", &self.dial_timeout)
+            .field("silence_max", &self.silence_max)
             .field("gossip_heartbeat", &self.gossip_heartbeat)
             .field("peerstore", &self.peerstore)
             .field("mdns", &self.mdns)

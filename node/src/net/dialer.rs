@@ -25,7 +25,7 @@ const ATTEMPTS_MAX: usize = 1024;
 /// Searches at a time.
 const SEARCHES_MAX: usize = 16;
 /// The same peer is not searched for more often.
-const SEARCH_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+const SEARCH_PAUSE: std::time::Duration = std::time::Duration::from_secs(3);
 
 type Waiter = oneshot::Sender<Result<(), DialError>>;
 type AddressWaiter = oneshot::Sender<Result<PeerId, DialError>>;
@@ -124,8 +124,11 @@ impl Dialer {
         let now = Instant::now();
         self.searched_at
             .retain(|_, at| now.duration_since(*at) < SEARCH_PAUSE);
-        let others = swarm.connected_peers().next().is_some();
-        if !others || self.searches.len() >= SEARCHES_MAX || self.searched_at.contains_key(&peer) {
+        let nobody_to_ask = swarm.behaviour_mut().dht.kbuckets().next().is_none();
+        if nobody_to_ask
+            || self.searches.len() >= SEARCHES_MAX
+            || self.searched_at.contains_key(&peer)
+        {
             return false;
         }
         self.searched_at.insert(peer, now);
@@ -239,7 +242,9 @@ pub(super) fn translate(error: &SwarmDialError) -> DialError {
     match error {
         SwarmDialError::Transport(errors) => {
             let wrong_secret = errors.iter().find_map(|(address, e)| match e {
-                libp2p::TransportError::Other(e) => NoGreeting::find(e).map(|_| address),
+                libp2p::TransportError::Other(e) => NoGreeting::find(e)
+                    .filter(|fault| !fault.closed)
+                    .map(|_| address),
                 libp2p::TransportError::MultiaddrNotSupported(_) => None,
             });
             if let Some(address) = wrong_secret {

@@ -145,6 +145,7 @@ impl EventLoop {
             for peer in &members {
                 behaviour.limits.bypass_peer_id(peer);
             }
+            self.shared.pings.set_members(members.clone());
             self.members = members;
             self.record_soon();
         }

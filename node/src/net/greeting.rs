@@ -3,6 +3,8 @@
 //! Every libp2p connection begins, both ways, with multistream-select's header. Below it the
 //! secret's cipher has no check of its own: with two secrets each side reads noise. This wrapper
 //! looks at the first bytes that come out of the cipher and names the fault at the first wrong one.
+//! It then answers with bytes of its own before it fails, so that the other side, which may only
+//! have spoken yet, learns of the fault in the same way instead of seeing a connection reset.
 
 use std::{
     fmt, io,
@@ -11,6 +13,7 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite, ready};
+use libp2p::{noise, pnet};
 
 /// What every connection starts with.
 const HEADER: &[u8] = b"\x13/multistream/1.0.0\n";
@@ -20,7 +23,7 @@ const HEADER: &[u8] = b"\x13/multistream/1.0.0\n";
 pub(super) struct NoGreeting {
     /// Whether this peer has a secret.
     pub(super) has_secret: bool,
-    /// Whether the other side closed without a byte, as one does that could not read ours.
+    /// Whether the other side hung up without a byte: perhaps it could not read ours.
     pub(super) closed: bool,
 }
 
@@ -28,13 +31,11 @@ impl fmt::Display for NoGreeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.has_secret, self.closed) {
             (true, false) => "wrong secret: the other side does not have this cluster's secret",
-            (true, true) => "closed in the handshake: the other side has a wrong secret",
+            (true, true) => "hung up in the handshake: does the other side have the same secret?",
             (false, false) => {
                 "the other side has a secret and this peer none, or it is no libp2p peer"
             }
-            (false, true) => {
-                "closed in the handshake: the other side may have a secret, this peer none"
-            }
+            (false, true) => "hung up in the handshake: does the other side expect a secret?",
         })
     }
 }
@@ -51,12 +52,16 @@ impl NoGreeting {
             if let Some(found) = current.downcast_ref::<Self>() {
                 return Some(*found);
             }
-            next = match current
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
-                Some(inner) => Some(inner),
-                None => current.source(),
+            // Both hide the error they carry from `source`.
+            next = if let Some(outer) = current.downcast_ref::<io::Error>() {
+                match outer.get_ref() {
+                    Some(inner) => Some(inner),
+                    None => std::error::Error::source(outer),
+                }
+            } else if let Some(noise::Error::Io(inner)) = current.downcast_ref() {
+                Some(inner)
+            } else {
+                current.source()
             };
         }
         None
@@ -69,7 +74,15 @@ pub(super) struct Greeting<S> {
     /// Bytes of the header seen so far.
     seen: usize,
     has_secret: bool,
+    /// Set at the first wrong byte: bytes of [`FAREWELL`] sent so far.
+    failing: Option<usize>,
 }
+
+/// Sent to a side with another secret. Whatever it reads it as, it is not the header; and it is
+/// longer than the secret's nonce, for a side that still waits for that.
+const FAREWELL: [u8; 64] = [0; 64];
+/// Bytes read and thrown away before hanging up, as an unread byte would turn it into a reset.
+const DRAIN_READS_MAX: usize = 64;
 
 impl<S> Greeting<S> {
     pub(super) const fn new(pipe: S, has_secret: bool) -> Self {
@@ -77,39 +90,95 @@ impl<S> Greeting<S> {
             pipe,
             seen: 0,
             has_secret,
+            failing: None,
         }
     }
 
-    fn check(&mut self, read: &[u8]) -> io::Result<()> {
+    fn fault(&self, closed: bool) -> io::Error {
+        let fault = NoGreeting {
+            has_secret: self.has_secret,
+            closed,
+        };
+        io::Error::new(io::ErrorKind::InvalidData, fault)
+    }
+
+    /// Whether what was read continues the header.
+    fn is_expected(&mut self, read: &[u8]) -> bool {
         let expected = HEADER.get(self.seen..).unwrap_or_default();
         let n = expected.len().min(read.len());
-        let closed = read.is_empty() && !expected.is_empty();
-        if closed || expected.get(..n) != read.get(..n) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                NoGreeting {
-                    has_secret: self.has_secret,
-                    closed,
-                },
-            ));
-        }
         self.seen += n;
-        Ok(())
+        expected.get(..n) == read.get(..n)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Greeting<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
+    fn poll_farewell(&mut self, cx: &mut Context<'_>, mut sent: usize) -> Poll<()> {
+        while let Some(rest @ [_, ..]) = FAREWELL.get(sent..) {
+            match ready!(Pin::new(&mut self.pipe).poll_write(cx, rest)) {
+                Ok(n @ 1..) => sent += n,
+                _ => return Poll::Ready(()),
+            }
+            self.failing = Some(sent);
+        }
+        let _ = ready!(Pin::new(&mut self.pipe).poll_flush(cx));
+        let mut unread = [0; 1024];
+        for _ in 0..DRAIN_READS_MAX {
+            match Pin::new(&mut self.pipe).poll_read(cx, &mut unread) {
+                Poll::Ready(Ok(1..)) => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// An error that means the other side hung up, or the path to it did.
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// The secret's nonces are exchanged before the greeting: names what goes wrong there.
+pub(super) fn name_handshake_error(error: pnet::PnetError) -> io::Error {
+    match error {
+        pnet::PnetError::HandshakeError(e) | pnet::PnetError::IoError(e) if is_hang_up(&e) => {
+            Greeting::new((), true).fault(true)
+        }
+        pnet::PnetError::HandshakeError(e) | pnet::PnetError::IoError(e) => e,
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Greeting<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let greeted = self.seen == HEADER.len();
-        let n = ready!(Pin::new(&mut self.pipe).poll_read(cx, buf))?;
-        if !greeted && !buf.is_empty() {
-            self.check(buf.get(..n).unwrap_or_default())?;
+        let this = &mut *self;
+        if let Some(sent) = this.failing {
+            ready!(this.poll_farewell(cx, sent));
+            return Poll::Ready(Err(this.fault(false)));
         }
-        Poll::Ready(Ok(n))
+        let read = ready!(Pin::new(&mut this.pipe).poll_read(cx, buf));
+        if this.seen == HEADER.len() || buf.is_empty() {
+            return Poll::Ready(read);
+        }
+        match read {
+            Ok(0) => Poll::Ready(Err(this.fault(true))),
+            Err(e) if is_hang_up(&e) => Poll::Ready(Err(this.fault(true))),
+            Err(e) => Poll::Ready(Err(e)),
+            Ok(n) if this.is_expected(buf.get(..n).unwrap_or_default()) => Poll::Ready(Ok(n)),
+            Ok(_) => {
+                this.failing = Some(0);
+                ready!(this.poll_farewell(cx, 0));
+                Poll::Ready(Err(this.fault(false)))
+            }
+        }
     }
 }
 
@@ -146,7 +215,7 @@ mod tests {
 
     async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        Greeting::new(Cursor::new(bytes), true)
+        Greeting::new(Cursor::new(bytes.to_vec()), true)
             .read_to_end(&mut out)
             .await?;
         Ok(out)

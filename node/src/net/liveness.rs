@@ -1,11 +1,11 @@
 //! Notices a connection that has fallen silent.
 //!
 //! Peers ping each other every few seconds, so a live connection always brings bytes. One that
-//! brings none for [`SILENCE_MAX`] is cut below the multiplexer: its streams fail at once, also
+//! brings none for too long is cut below the multiplexer: its streams fail at once, also
 //! when the other side, or the path to it, swallows everything and would never let a close through.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
     io,
@@ -23,15 +23,16 @@ use libp2p::{
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How often a peer is pinged.
-pub(super) const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// How long a connection to a peer that answers pings may bring nothing.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
-
-/// Round-trip times of the peers that answer pings. Peers that do not are never cut for silence:
-/// a client may wait quietly for a long answer.
+/// Who is expected to be heard: members, and peers that have answered a ping (with the round
+/// trip). Others are never cut for silence: a client may wait quietly for a long answer.
 #[derive(Clone, Default)]
-pub(super) struct Pings(Arc<Mutex<BTreeMap<PeerId, Duration>>>);
+pub(super) struct Pings(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    answered: BTreeMap<PeerId, Duration>,
+    members: BTreeSet<PeerId>,
+}
 
 impl fmt::Debug for Pings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,15 +42,24 @@ impl fmt::Debug for Pings {
 
 impl Pings {
     pub(super) fn answered(&self, peer: PeerId, rtt: Duration) {
-        self.0.lock().insert(peer, rtt);
+        self.0.lock().answered.insert(peer, rtt);
     }
 
     pub(super) fn forget(&self, peer: &PeerId) {
-        self.0.lock().remove(peer);
+        self.0.lock().answered.remove(peer);
     }
 
     pub(super) fn rtt(&self, peer: &PeerId) -> Option<Duration> {
-        self.0.lock().get(peer).copied()
+        self.0.lock().answered.get(peer).copied()
+    }
+
+    pub(super) fn set_members(&self, members: BTreeSet<PeerId>) {
+        self.0.lock().members = members;
+    }
+
+    fn expects(&self, peer: &PeerId) -> bool {
+        let known = self.0.lock();
+        known.members.contains(peer) || known.answered.contains_key(peer)
     }
 }
 
@@ -59,6 +69,8 @@ pub(super) struct Watched<M> {
     pub(super) muxer: M,
     pub(super) peer: PeerId,
     pub(super) pings: Pings,
+    /// How long the connection to a peer that answers pings may bring nothing.
+    pub(super) silence_max: Duration,
 }
 
 impl<M> Watched<M> {
@@ -67,7 +79,8 @@ impl<M> Watched<M> {
             pipe,
             peer: self.peer,
             pings: self.pings,
-            deadline: Instant::now() + SILENCE_MAX,
+            silence_max: self.silence_max,
+            deadline: Instant::now() + self.silence_max,
             timer: None,
         };
         (self.muxer, live)
@@ -116,6 +129,7 @@ pub(super) struct Live<S> {
     pipe: S,
     peer: PeerId,
     pings: Pings,
+    silence_max: Duration,
     /// When the silence is too long; every byte moves it.
     deadline: Instant,
     /// Set for a deadline that may have moved since: it is checked when it fires, so that reading
@@ -135,13 +149,13 @@ impl<S> Live<S> {
             std::task::ready!(polled.as_mut().poll(cx));
             let now = Instant::now();
             if now >= self.deadline {
-                if self.pings.rtt(&self.peer).is_some() {
+                if self.pings.expects(&self.peer) {
                     return Poll::Ready(io::Error::new(
                         io::ErrorKind::TimedOut,
-                        format!("nothing was heard for {} s", SILENCE_MAX.as_secs()),
+                        format!("nothing was heard for {} s", self.silence_max.as_secs_f64()),
                     ));
                 }
-                self.deadline = now + SILENCE_MAX;
+                self.deadline = now + self.silence_max;
             }
             let deadline = self.deadline;
             if let Some(timer) = &mut self.timer {
@@ -159,7 +173,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Live<S> {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.pipe).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                self.deadline = Instant::now() + SILENCE_MAX;
+                self.deadline = Instant::now() + self.silence_max;
                 Poll::Ready(result)
             }
             Poll::Pending => self.poll_silence(cx).map(Err),
@@ -204,11 +218,14 @@ mod tests {
     use futures::AsyncReadExt;
     use tokio_util::compat::TokioAsyncReadCompatExt;
 
+    const SILENCE_MAX: Duration = Duration::from_secs(10);
+
     fn live<S>(pipe: S, peer: PeerId, pings: &Pings) -> Live<S> {
         Watched {
             muxer: (),
             peer,
             pings: pings.clone(),
+            silence_max: SILENCE_MAX,
         }
         .split(pipe)
         .1

@@ -57,6 +57,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
         keys: &keys,
         psk: cfg.psk,
         pings: shared.pings.clone(),
+        silence_max: cfg.silence_max,
         dial_timeout: cfg.dial_timeout,
     };
     let pipes = env.transport.pipes().map_err(|e| failed(&e))?;
@@ -82,7 +83,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
         strangers: BTreeMap::new(),
         go_peers: BTreeSet::new(),
     };
-    listen(&mut event_loop, &cfg.listen, cfg.psk.is_some()).await?;
+    listen(&mut event_loop, env, &cfg.listen, cfg.psk.is_some()).await?;
     event_loop.refresh_addresses();
     if cfg.mdns {
         let own = shared.own_addresses.lock().clone();
@@ -129,6 +130,7 @@ fn learn_bootstrap(cfg: &NetConfig, shared: &Shared) -> BTreeSet<libp2p::PeerId>
 
 async fn listen(
     event_loop: &mut EventLoop,
+    env: &Env,
     configured: &[Multiaddr],
     has_secret: bool,
 ) -> Result<(), NetError> {
@@ -144,6 +146,14 @@ async fn listen(
             address: address.clone(),
             why,
         };
+        if let Some(socket) = addresses::socket(&address)
+            && let Err(e) = env.listen.listen(socket).await
+            && e.kind() == std::io::ErrorKind::AddrInUse
+        {
+            // libp2p listens with SO_REUSEPORT, and would quietly share the port with another
+            // program of the same user.
+            return Err(refused(e.to_string()));
+        }
         let listener = event_loop
             .swarm
             .listen_on(address.clone())

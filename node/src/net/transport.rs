@@ -15,7 +15,7 @@ use libp2p::{
 };
 
 use super::{
-    greeting::Greeting,
+    greeting::{Greeting, name_handshake_error},
     liveness::{Pings, Watched},
 };
 use crate::env::RawPipe;
@@ -30,6 +30,8 @@ pub(super) struct Layers<'a> {
     pub(super) keys: &'a Keypair,
     pub(super) psk: Option<[u8; 32]>,
     pub(super) pings: Pings,
+    /// How long a connection may bring nothing.
+    pub(super) silence_max: Duration,
     /// Connecting and the handshake together.
     pub(super) dial_timeout: Duration,
 }
@@ -42,7 +44,7 @@ pub(super) fn build(
     let psk = layers
         .psk
         .map(|key| pnet::PnetConfig::new(pnet::PreSharedKey::new(key)));
-    let pings = layers.pings;
+    let (pings, silence_max) = (layers.pings, layers.silence_max);
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
     // V1Lazy saves a round trip each for noise and yamux. It is safe for both: only one protocol
@@ -55,6 +57,7 @@ pub(super) fn build(
             muxer: yamux.clone(),
             peer: *peer,
             pings: pings.clone(),
+            silence_max,
         })
         .boxed();
     let inbound = TransportTimeout::with_ingoing_timeout(upgraded, INBOUND_HANDSHAKE_MAX);
@@ -65,7 +68,7 @@ async fn greet(pipe: RawPipe, psk: Option<pnet::PnetConfig>) -> io::Result<RawPi
     Ok(match psk {
         None => Box::new(Greeting::new(pipe, false)),
         Some(psk) => {
-            let pipe = psk.handshake(pipe).await.map_err(io::Error::other)?;
+            let pipe = psk.handshake(pipe).await.map_err(name_handshake_error)?;
             Box::new(Greeting::new(pipe, true))
         }
     })

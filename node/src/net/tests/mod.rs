@@ -3,6 +3,7 @@
 mod addresses;
 mod gossip;
 mod hostile;
+mod relay;
 mod streams;
 
 use std::{collections::BTreeMap, time::Duration};
