@@ -59,6 +59,8 @@ pub(super) struct EventLoop {
     pub(super) record_due: Instant,
     /// Whose members the behaviours were told of last.
     pub(super) members: BTreeSet<PeerId>,
+    /// Connected peers, and since when.
+    pub(super) since: BTreeMap<PeerId, Instant>,
     /// Where a wrong secret was logged from, and when.
     pub(super) strangers: BTreeMap<IpAddr, Instant>,
     /// Go peers that were logged.
@@ -227,7 +229,7 @@ impl EventLoop {
             for address in told.iter().filter(|a| !before.contains(a)) {
                 self.swarm.add_external_address(address.clone());
             }
-            let connected: Vec<_> = self.swarm.connected_peers().copied().collect();
+            let connected: Vec<_> = self.since.keys().copied().collect();
             self.swarm.behaviour_mut().identify.push(connected);
             self.record_soon();
         }
@@ -268,8 +270,7 @@ impl EventLoop {
         if let Some(peerstore) = self.peerstore.take() {
             peerstore.finish(&self.shared, &self.members).await;
         }
-        let connected: Vec<_> = self.swarm.connected_peers().copied().collect();
-        for peer in connected {
+        for peer in self.since.into_keys() {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         let closed = async {
@@ -280,9 +281,7 @@ impl EventLoop {
         if timeout(CLOSE_MAX, closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
-        for peer in std::mem::take(&mut *self.shared.connected.lock()) {
-            tracing::trace!(%peer, "disconnected");
-        }
+        self.shared.connected.lock().clear();
         let _ = done.send(());
     }
 

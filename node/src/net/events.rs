@@ -26,6 +26,8 @@ use super::{
 
 /// A wrong secret from the same host is logged again only after this.
 const STRANGER_PAUSE: Duration = Duration::from_secs(600);
+/// A second connection within this time means that both sides dialled.
+const DOUBLE_MAX: Duration = Duration::from_secs(3);
 /// Hosts and Go peers whose visits are remembered.
 const STRANGERS_MAX: usize = 1024;
 
@@ -50,6 +52,8 @@ impl EventLoop {
                 self.reconnect.reset(&peer_id);
                 if num_established.get() == 1 {
                     self.on_connected(peer_id);
+                } else if self.is_double(&peer_id) {
+                    self.swarm.close_connection(connection_id);
                 }
             }
             SwarmEvent::ConnectionClosed {
@@ -103,7 +107,16 @@ impl EventLoop {
         }
     }
 
+    /// Whether a further connection is the other half of two peers dialling each other at once.
+    /// One side alone may close it, or each would close the one the other keeps. A later second
+    /// connection stays: the first may be dead.
+    fn is_double(&self, peer: &PeerId) -> bool {
+        let since = self.since.get(peer);
+        self.shared.local_libp2p < *peer && since.is_some_and(|at| at.elapsed() < DOUBLE_MAX)
+    }
+
     fn on_connected(&mut self, peer: PeerId) {
+        self.since.insert(peer, Instant::now());
         self.record_soon();
         if let Some(peer) = from_libp2p(&peer) {
             self.shared.connected.lock().insert(peer.clone());
@@ -113,6 +126,7 @@ impl EventLoop {
 
     fn on_disconnected(&mut self, peer: PeerId) {
         self.shared.pings.forget(&peer);
+        self.since.remove(&peer);
         if let Some(peer) = from_libp2p(&peer) {
             self.shared.connected.lock().remove(&peer);
             let _ = self.shared.events.send(PeerEvent::Disconnected(peer));

@@ -33,6 +33,8 @@ use super::{
 
 /// How long opening a stream may take in all: dialling, searching, negotiating, `Hello`.
 const OPEN_MAX: Duration = Duration::from_secs(12);
+/// Further attempts when a connection ends while a stream is being opened on it.
+const OPEN_RETRIES_MAX: u32 = 2;
 /// Streams of one protocol that wait to be served.
 const ACCEPTED_PER_PROTOCOL_MAX: usize = 256;
 /// Gossip messages of one topic that wait for their subscriber.
@@ -142,11 +144,26 @@ impl Net {
 
     async fn open_unbounded(&self, peer: &PeerId, proto: Proto) -> Result<PeerStream, OpenError> {
         let target = to_libp2p(peer);
-        if !self.0.shared.connected.lock().contains(peer) {
+        let mut attempts = 0;
+        loop {
             self.ask(|reply| Command::Connect(target, reply))
                 .await
                 .unwrap_or(Err(DialError::Stopped))?;
+            let opened = self.open_connected(peer, target, proto).await;
+            // The connection may have ended under the stream: one of two, or before a restart.
+            match opened {
+                Err(OpenError::Failed { .. }) if attempts < OPEN_RETRIES_MAX => attempts += 1,
+                outcome => return outcome,
+            }
         }
+    }
+
+    async fn open_connected(
+        &self,
+        peer: &PeerId,
+        target: libp2p::PeerId,
+        proto: Proto,
+    ) -> Result<PeerStream, OpenError> {
         let failed = |why: String| OpenError::Failed {
             peer: peer.clone(),
             why,

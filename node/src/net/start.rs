@@ -80,6 +80,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
         nearby: stream::pending().boxed(),
         record_due: Instant::now(),
         members: BTreeSet::new(),
+        since: BTreeMap::new(),
         strangers: BTreeMap::new(),
         go_peers: BTreeSet::new(),
     };

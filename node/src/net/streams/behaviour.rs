@@ -38,9 +38,10 @@ impl Behaviour {
         }
     }
 
-    /// Opens a stream on the oldest connection to the peer.
+    /// Opens a stream on the newest connection to the peer: an older one may be dead and not be
+    /// known to be, if the peer was cut off and came back.
     pub(in crate::net) fn open(&mut self, peer: PeerId, proto: Proto, reply: Reply) {
-        let Some(connection) = self.connections.get(&peer).and_then(|c| c.first()) else {
+        let Some(connection) = self.connections.get(&peer).and_then(|c| c.last()) else {
             let _ = reply.send(Err(StreamError::NotConnected));
             return;
         };

@@ -16,7 +16,8 @@ use libp2p::{
 };
 
 use super::{
-    Inbound, InboundSender, Reply, StreamError, ToHandler, WAITING_PER_CONNECTION_MAX,
+    Inbound, InboundSender, OPENING_PER_CONNECTION_MAX, Reply, StreamError, ToHandler,
+    WAITING_PER_CONNECTION_MAX, WANTED_PER_CONNECTION_MAX,
     upgrade::{Ask, Offer},
 };
 use crate::net::proto::Proto;
@@ -31,7 +32,9 @@ pub(in crate::net) struct Handler {
     /// Negotiated, not yet taken by the acceptor.
     waiting: VecDeque<Inbound>,
     /// Asked for, not yet requested from the multiplexer.
-    wanted: VecDeque<(Proto, Reply)>,
+    wanted: VecDeque<Asked>,
+    /// Requested, not yet negotiated.
+    opening: usize,
     keep_alive: bool,
 }
 
@@ -45,6 +48,7 @@ impl Handler {
             accepted,
             waiting: VecDeque::new(),
             wanted: VecDeque::new(),
+            opening: 0,
             keep_alive,
         }
     }
@@ -114,10 +118,14 @@ impl ConnectionHandler for Handler {
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Ask, Asked, Infallible>> {
         self.hand_over(cx);
-        while let Some((proto, reply)) = self.wanted.pop_front() {
+        while self.opening < OPENING_PER_CONNECTION_MAX {
+            let Some((proto, reply)) = self.wanted.pop_front() else {
+                break;
+            };
             if reply.is_closed() {
                 continue;
             }
+            self.opening += 1;
             let protocol =
                 SubstreamProtocol::new(Ask(proto), (proto, reply)).with_timeout(NEGOTIATION_MAX);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
@@ -127,6 +135,9 @@ impl ConnectionHandler for Handler {
 
     fn on_behaviour_event(&mut self, event: ToHandler) {
         match event {
+            ToHandler::Open(_, reply) if self.wanted.len() >= WANTED_PER_CONNECTION_MAX => {
+                let _ = reply.send(Err(StreamError::Failed("too many streams wait".into())));
+            }
             ToHandler::Open(proto, reply) => self.wanted.push_back((proto, reply)),
             ToHandler::KeepAlive(keep) => self.keep_alive = keep,
         }
@@ -139,9 +150,13 @@ impl ConnectionHandler for Handler {
                 protocol: stream,
                 info: (_, reply),
             }) => {
+                self.opening = self.opening.saturating_sub(1);
                 let _ = reply.send(Ok(stream));
             }
-            ConnectionEvent::DialUpgradeError(error) => fail(error),
+            ConnectionEvent::DialUpgradeError(error) => {
+                self.opening = self.opening.saturating_sub(1);
+                fail(error);
+            }
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Raw streams for several protocols, as one `NetworkBehaviour`.
 //!
-//! Outbound: a request goes to the peer's oldest connection and comes back through a oneshot.
+//! Outbound: a request goes to the peer's newest connection and comes back through a oneshot.
 //! Inbound: negotiated streams go into one bounded channel. What does not fit waits at its
 //! connection (also bounded), so a burst of streams is served late, not dropped.
 
@@ -20,6 +20,11 @@ use super::proto::Proto;
 pub(super) const ACCEPTED_MAX: usize = 512;
 /// Streams negotiated on one connection that wait for room among the accepted.
 const WAITING_PER_CONNECTION_MAX: usize = 1024;
+
+/// Streams being opened on one connection at a time.
+const OPENING_PER_CONNECTION_MAX: usize = 512;
+/// Streams asked for on one connection that wait for their turn.
+const WANTED_PER_CONNECTION_MAX: usize = 4096;
 
 /// A stream that another peer opened.
 #[derive(Debug)]

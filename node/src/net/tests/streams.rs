@@ -193,3 +193,26 @@ async fn members_stay_connected_and_come_back_after_a_restart() {
     assert!(a.connected().is_empty());
     a.set_members(BTreeMap::new());
 }
+
+#[tokio::test]
+async fn two_peers_that_dial_each_other_at_once_can_open_streams_at_once() {
+    for _ in 0..5 {
+        let (a, b) = (peer().await, peer().await);
+        a.add_addresses(b.local_peer(), &b.listen_addresses());
+        b.add_addresses(a.local_peer(), &a.listen_addresses());
+        unite(&[&a, &b]);
+        let (mut at_a, mut at_b) = (a.accept(Proto::Rpc), b.accept(Proto::Rpc));
+        let both = async {
+            tokio::join!(
+                a.open(b.local_peer(), Proto::Rpc),
+                b.open(a.local_peer(), Proto::Rpc),
+                at_a.recv(),
+                at_b.recv()
+            )
+        };
+        let (to_b, to_a, from_b, from_a) = within("streams both ways", both).await;
+        to_a.unwrap();
+        to_b.unwrap();
+        assert!(from_a.is_some() && from_b.is_some());
+    }
+}
