@@ -9,7 +9,7 @@ use libp2p::{
     gossipsub, identify, kad,
     multiaddr::Protocol,
     ping,
-    swarm::{DialError as SwarmDialError, ListenError, SwarmEvent},
+    swarm::{ConnectionId, DialError as SwarmDialError, ListenError, SwarmEvent},
 };
 use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 
@@ -71,17 +71,7 @@ impl EventLoop {
                 peer_id,
                 error,
             } => {
-                self.blame_addresses(peer_id, &error);
-                let shared = self.shared.clone();
-                let book = shared.book.lock();
-                let given_up =
-                    self.dialer
-                        .failed(&mut self.swarm, &book, connection_id, peer_id, &error);
-                drop(book);
-                if let Some(peer) = given_up {
-                    tracing::debug!(%peer, "not reached: {error}");
-                    self.gave_up(peer);
-                }
+                self.on_dial_failed(connection_id, peer_id, &error);
             }
             SwarmEvent::IncomingConnectionError {
                 send_back_addr,
@@ -130,6 +120,25 @@ impl EventLoop {
         if let Some(peer) = from_libp2p(&peer) {
             self.shared.connected.lock().remove(&peer);
             let _ = self.shared.events.send(PeerEvent::Disconnected(peer));
+        }
+    }
+
+    fn on_dial_failed(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        error: &SwarmDialError,
+    ) {
+        self.blame_addresses(peer, error);
+        let shared = self.shared.clone();
+        let book = shared.book.lock();
+        let given_up = self
+            .dialer
+            .failed(&mut self.swarm, &book, connection, peer, error);
+        drop(book);
+        if let Some(peer) = given_up {
+            tracing::debug!(%peer, "not reached: {error}");
+            self.gave_up(peer);
         }
     }
 
