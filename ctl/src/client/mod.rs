@@ -1,0 +1,26 @@
+//! The client: requests go through a connector to the first target that can be reached.
+//!
+//! `addr` reads addresses, `connect` opens byte streams to them (`libp2p` those inside the
+//! cluster's swarm), `http` speaks HTTP/1.1 over a byte stream, `answer` reads bodies, `multipart`
+//! writes uploads; `pins`, `peers`, `health` and `add` are the calls.
+
+mod add;
+mod addr;
+mod answer;
+mod connect;
+mod error;
+mod health;
+mod http;
+mod libp2p;
+mod multipart;
+mod peers;
+mod pins;
+
+pub use add::AddedStream;
+pub use addr::Target;
+pub use answer::Items;
+pub use connect::{ByteStream, Connector, Duplex, Sockets};
+pub use error::Error;
+pub use health::Bandwidth;
+pub use http::{Client, Connection, Credentials, Exchange, Options};
+pub use multipart::{Content, Upload};

@@ -1,0 +1,323 @@
+//! Objects as text.
+
+use std::fmt::Write as _;
+
+use ipfs_cluster_ctl::client::Bandwidth;
+use ipfs_cluster_protocol::{
+    api::{
+        add::AddedOutput,
+        error::ErrorBody,
+        gc::RepoGc,
+        id::{Id, Version},
+        metrics::{Alert, Metric},
+        pin::Pin,
+        status::GlobalPinInfo,
+        time::Time,
+    },
+    pin::PinMode,
+};
+
+use super::human;
+
+/// Prints as text, with a newline at the end of each line.
+pub(crate) trait Text {
+    /// The text.
+    fn text(&self) -> String;
+}
+
+impl<T: Text> Text for Vec<T> {
+    fn text(&self) -> String {
+        self.iter().map(Text::text).collect()
+    }
+}
+
+/// A line.
+impl Text for String {
+    fn text(&self) -> String {
+        format!("{self}\n")
+    }
+}
+
+impl Text for ErrorBody {
+    fn text(&self) -> String {
+        format!(
+            "An error occurred:\n  Code: {}\n  Message: {}\n",
+            self.code, self.message
+        )
+    }
+}
+
+impl Text for Version {
+    fn text(&self) -> String {
+        format!("{}\n", self.version)
+    }
+}
+
+impl Text for Id {
+    fn text(&self) -> String {
+        if !self.error.is_empty() {
+            return format!("{} | ERROR: {}\n", self.id, self.error);
+        }
+        let others = self.cluster_peers.as_ref().map_or(0, Vec::len);
+        let others = others.saturating_sub(1);
+        let draining = match self.draining {
+            Some(left) => format!(" | Leaving, {left} pins to go"),
+            None => String::new(),
+        };
+        let mut out = format!(
+            "{} | {} | Sees {others} other peers{draining}\n  > Addresses:\n",
+            self.id, self.peername
+        );
+        addresses(&mut out, self.addresses.as_deref());
+        match (&self.ipfs.id, self.ipfs.error.as_str()) {
+            (Some(id), "") => {
+                let _ = writeln!(out, "  > IPFS: {id}");
+                addresses(&mut out, self.ipfs.addresses.as_deref());
+            }
+            (_, error) => {
+                let _ = writeln!(out, "  > IPFS ERROR: {error}");
+            }
+        }
+        out
+    }
+}
+
+fn addresses(out: &mut String, list: Option<&[String]>) {
+    let mut list: Vec<&String> = list.unwrap_or_default().iter().collect();
+    list.sort();
+    for address in list {
+        let _ = writeln!(out, "    - {address}");
+    }
+}
+
+impl Text for Pin {
+    fn text(&self) -> String {
+        let kind = self.pin_type.as_str().to_uppercase();
+        let direct = if self.mode == PinMode::Direct {
+            "-DIRECT"
+        } else {
+            ""
+        };
+        let (min, max) = (self.replication_factor_min, self.replication_factor_max);
+        let places = if (min, max) == (-1, -1) {
+            "Repl. Factor: -1 | Allocations: [everywhere]".to_owned()
+        } else {
+            let mut peers: Vec<String> = self.allocations.iter().map(ToString::to_string).collect();
+            peers.sort();
+            format!(
+                "Repl. Factor: {min}--{max} | Allocations: [{}]",
+                peers.join(" ")
+            )
+        };
+        let depth = match self.max_depth {
+            0 => "Direct".to_owned(),
+            -1 => "Recursive".to_owned(),
+            n => format!("Recursive-{n}"),
+        };
+        let metadata = if self.metadata.as_ref().is_none_or(|m| m.is_empty()) {
+            "no"
+        } else {
+            "yes"
+        };
+        let expires = if self.expire_at.is_zero() {
+            "∞".to_owned()
+        } else {
+            from_now(self.expire_at)
+        };
+        let added = if self.timestamp.is_zero() {
+            "unknown".to_owned()
+        } else {
+            plain(self.timestamp)
+        };
+        format!(
+            "{} | {} | {kind}{direct} | {places} | {depth} | Metadata: {metadata} | Exp: {expires} | Added: {added}\n",
+            self.cid, self.name
+        )
+    }
+}
+
+/// Without the letters of RFC 3339.
+fn plain(at: Time) -> String {
+    at.whole_seconds()
+        .to_string()
+        .replace('T', " ")
+        .replace('Z', "")
+}
+
+fn from_now(at: Time) -> String {
+    let ms = at.timestamp().map_or(0, |t| t.0);
+    human::when(i128::from(ms) * 1_000_000, human::now_nanos())
+}
+
+impl Text for GlobalPinInfo {
+    fn text(&self) -> String {
+        let mut out = self.cid.to_string();
+        if !self.name.is_empty() {
+            let _ = write!(out, " | {}", self.name);
+        }
+        out.push_str(":\n");
+        for (peer, info) in &self.peer_map {
+            let name = if info.peername.is_empty() {
+                peer.to_string()
+            } else {
+                info.peername.clone()
+            };
+            let status = info.status.as_str().to_uppercase();
+            let error = if info.error.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", info.error)
+            };
+            let _ = writeln!(
+                out,
+                "    > {name:<20} : {status}{error} | {} | Attempts: {} | Priority: {}",
+                info.timestamp, info.attempt_count, info.priority_pin
+            );
+        }
+        out
+    }
+}
+
+impl Text for AddedOutput {
+    fn text(&self) -> String {
+        let cid = self.cid.map_or_else(String::new, |c| c.to_string());
+        format!("added {cid} {}\n", self.name)
+    }
+}
+
+impl Text for Metric {
+    fn text(&self) -> String {
+        let value = match u64::try_from(self.weight) {
+            Ok(weight) if self.name == "freespace" && weight > 0 => human::bytes(weight),
+            _ => self.value.clone(),
+        };
+        let expires = human::when(i128::from(self.expire), human::now_nanos());
+        format!(
+            "{} | {}: {value} | Expires in: {expires}\n",
+            self.peer, self.name
+        )
+    }
+}
+
+impl Text for Alert {
+    fn text(&self) -> String {
+        let expired = human::when(i128::from(self.metric.expire), human::now_nanos());
+        format!(
+            "{}: {}. Expired at: {expired}. Triggered at: {}\n",
+            self.metric.peer,
+            self.metric.name,
+            from_now(self.triggered_at)
+        )
+    }
+}
+
+impl Text for RepoGc {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        for (peer, result) in &self.peer_map {
+            let name = if result.peername.is_empty() {
+                peer.to_string()
+            } else {
+                result.peername.clone()
+            };
+            let _ = match result.error.as_str() {
+                "" => writeln!(out, "{name:<15}"),
+                error => writeln!(out, "{name:<15} | ERROR: {error}"),
+            };
+            out.push_str("  > CIDs:\n");
+            for key in &result.keys {
+                let _ = match (&key.key, key.error.as_str()) {
+                    (Some(cid), "") => writeln!(out, "    - {cid}"),
+                    (_, error) => writeln!(out, "    - ERROR: {error}"),
+                };
+            }
+        }
+        out
+    }
+}
+
+impl Text for std::collections::BTreeMap<String, Bandwidth> {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        for (protocol, b) in self {
+            let name = if protocol.is_empty() {
+                "other"
+            } else {
+                protocol
+            };
+            let size = |n: i64| human::bytes(u64::try_from(n).unwrap_or(0));
+            let _ = writeln!(
+                out,
+                "{name} | In: {} ({:.0} B/s) | Out: {} ({:.0} B/s)",
+                size(b.total_in),
+                b.rate_in,
+                size(b.total_out),
+                b.rate_out
+            );
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: serde::de::DeserializeOwned>(json: &str) -> T {
+        serde_json::from_str(json).unwrap()
+    }
+
+    const P1: &str = "12D3KooWJUSc6kjcpkjZ9AkCkQZfiCQgSR65uVY6UaHRWBAvqTyA";
+    const CID: &str = "QmazuPJPW7GJSLGnJgVTNFUyEXRVng9tk5SF9AHJdyXWmi";
+
+    #[test]
+    fn a_peer_is_printed_with_its_addresses_in_order() {
+        let id: Id = read(&format!(
+            r#"{{"id":"{P1}","addresses":["/b","/a"],"cluster_peers":["{P1}"],"cluster_peers_addresses":null,"version":"1.1.6","error":"","ipfs":{{"id":"{P1}","addresses":["/c"],"error":""}},"peername":"peer1"}}"#
+        ));
+        assert_eq!(
+            id.text(),
+            format!(
+                "{P1} | peer1 | Sees 0 other peers\n  > Addresses:\n    - /a\n    - /b\n  > IPFS: {P1}\n    - /c\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_peer_that_cannot_be_asked_is_one_line() {
+        let id = Id::unreachable(P1.parse().unwrap(), "failed to dial".to_owned());
+        assert_eq!(id.text(), format!("{P1} | ERROR: failed to dial\n"));
+    }
+
+    #[test]
+    fn a_pin_is_one_line() {
+        let mut pin: Pin = read(&format!(
+            r#"{{"cid":"{CID}","name":"n","replication_factor_min":1,"replication_factor_max":2,"allocations":["{P1}"],"timestamp":"2026-11-22T13:57:18Z","metadata":{{"a":"b"}}}}"#
+        ));
+        assert_eq!(
+            pin.text(),
+            format!(
+                "{CID} | n | PIN | Repl. Factor: 1--2 | Allocations: [{P1}] | Recursive | Metadata: yes | Exp: ∞ | Added: 2026-11-22 13:57:18\n"
+            )
+        );
+        pin.replication_factor_min = -1;
+        pin.replication_factor_max = -1;
+        assert!(
+            pin.text()
+                .contains("Repl. Factor: -1 | Allocations: [everywhere]")
+        );
+    }
+
+    #[test]
+    fn a_status_has_one_line_per_peer() {
+        let info: GlobalPinInfo = read(&format!(
+            r#"{{"cid":"{CID}","name":"","peer_map":{{"{P1}":{{"peername":"peer1","status":"pin_error","timestamp":"2026-11-22T13:57:16Z","error":"no","attempt_count":3,"priority_pin":false}}}}}}"#
+        ));
+        assert_eq!(
+            info.text(),
+            format!(
+                "{CID}:\n    > peer1                : PIN_ERROR: no | 2026-11-22T13:57:16Z | Attempts: 3 | Priority: false\n"
+            )
+        );
+    }
+}
