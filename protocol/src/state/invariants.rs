@@ -5,9 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    index,
-    pins::sets_of,
-    query,
+    index, query,
     rows::{self, PinRow},
     system::System,
     tx::{PinSet, StateRead, StoreError, Table},
@@ -160,7 +158,7 @@ fn check_pins(
             let what = "another pin has the same CID".to_owned();
             return Err(Violation::Pin { seq, what });
         }
-        for set in sets_of(&row) {
+        for set in row.sets() {
             expected.sets.entry(set).or_default().insert(seq);
         }
         let Some(live) = row.live() else {

@@ -306,8 +306,8 @@ impl Scope<'_> {
         old: Option<PinRow>,
         new: Option<PinRow>,
     ) -> Result<(), StoreError> {
-        let before = old.as_ref().map_or_else(BTreeSet::new, sets_of);
-        let after = new.as_ref().map_or_else(BTreeSet::new, sets_of);
+        let before = old.as_ref().map_or_else(BTreeSet::new, PinRow::sets);
+        let after = new.as_ref().map_or_else(BTreeSet::new, PinRow::sets);
         for set in before.difference(&after) {
             self.tx.set_edit(*set, seq, false)?;
         }
@@ -349,35 +349,6 @@ impl Scope<'_> {
             None => {}
         }
     }
-}
-
-/// The sets that a row puts its pin into.
-pub(crate) fn sets_of(row: &PinRow) -> BTreeSet<PinSet> {
-    let row = match row {
-        PinRow::Live(row) => row,
-        PinRow::Tombstone(row) => {
-            return row
-                .holders
-                .iter()
-                .copied()
-                .map(PinSet::Tombstones)
-                .collect();
-        }
-    };
-    let mut sets: BTreeSet<_> = row.released.iter().copied().map(PinSet::Released).collect();
-    match row.spec.holding() {
-        Holding::Nobody => {}
-        Holding::Everywhere => {
-            sets.insert(PinSet::Everywhere);
-        }
-        Holding::Allocated { .. } => {
-            sets.extend(row.allocations.iter().copied().map(PinSet::Allocated));
-            if count(row.allocations.len()) != row.copies {
-                sets.insert(PinSet::Unsettled);
-            }
-        }
-    }
-    sets
 }
 
 /// Why a live pin cannot be pinned again like this (API contract §3).

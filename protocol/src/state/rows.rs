@@ -3,16 +3,16 @@
 //! Every row is a format byte and CBOR ([`crate::codec`]). Peers are stored by their member
 //! number, which is short and never given to another peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::tx::{StateRead, StoreError, Table};
+use super::tx::{PinSet, StateRead, StoreError, Table};
 use crate::{
     codec,
     id::{Boot, Cid, Incarnation, MemberNo, PeerId, Rev, Seq},
     limits::ROW_BYTES_MAX,
-    pin::PinSpec,
+    pin::{Holding, PinSpec},
     time::Timestamp,
 };
 
@@ -83,6 +83,37 @@ impl PinRow {
             Self::Live(row) => Some(row),
             Self::Tombstone(_) => None,
         }
+    }
+}
+
+impl PinRow {
+    /// The sets that it puts its pin into.
+    pub(crate) fn sets(&self) -> BTreeSet<PinSet> {
+        let row = match self {
+            Self::Live(row) => row,
+            Self::Tombstone(row) => {
+                return row
+                    .holders
+                    .iter()
+                    .copied()
+                    .map(PinSet::Tombstones)
+                    .collect();
+            }
+        };
+        let mut sets: BTreeSet<_> = row.released.iter().copied().map(PinSet::Released).collect();
+        match row.spec.holding() {
+            Holding::Nobody => {}
+            Holding::Everywhere => {
+                sets.insert(PinSet::Everywhere);
+            }
+            Holding::Allocated { .. } => {
+                sets.extend(row.allocations.iter().copied().map(PinSet::Allocated));
+                if u32::try_from(row.allocations.len()) != Ok(row.copies) {
+                    sets.insert(PinSet::Unsettled);
+                }
+            }
+        }
+        sets
     }
 }
 
