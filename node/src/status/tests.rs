@@ -16,7 +16,7 @@ use ipfs_cluster_protocol::{
 use super::*;
 use crate::{
     env::real,
-    net::{self, Identity, Net, NetConfig, Topic},
+    net::{self, Identity, Net, NetConfig, Proto, Topic},
     worker::Workers,
 };
 
@@ -110,7 +110,7 @@ async fn deltas_arrive_by_gossip_alone() {
     let (mut a, mut b) = pair().await;
     b.start();
     a.start();
-    drop(a.net.accept(crate::net::Proto::StatusPull)); // nobody can pull from a
+    drop(a.net.accept(Proto::StatusPull)); // nobody can pull from a
     // What leaves before the gossip mesh stands is lost: first b must hear digests.
     let since = std::time::Instant::now();
     until("b hears of a", || {
