@@ -270,21 +270,23 @@ impl EventLoop {
             .behaviour_mut()
             .gossip
             .report_message_validation_result(id, source, acceptance);
-        match (opened, gossip::topic_of(&message.topic)) {
-            (Ok((from, Payload::Body(body))), Some(topic)) => {
+        let Some(topic) = gossip::topic_of(&message.topic) else {
+            return;
+        };
+        match opened {
+            Ok((from, Payload::Body(body))) => {
                 let body = Bytes::from(body);
                 self.deliver(topic, GossipMessage { from, body });
             }
-            (Ok((from, Payload::Addresses(signed))), _) => self.on_record(&from, &signed),
-            (Err(Dropped::OtherEpoch(epoch)), _) => {
-                if let Some(from) = message.source.as_ref().and_then(from_libp2p) {
+            Ok((from, Payload::Addresses(signed))) => self.on_record(&from, &signed),
+            Err(dropped) => {
+                *self.shared.gossip_dropped.lock().entry(topic).or_default() += 1;
+                tracing::trace!(author = ?message.source, ?dropped, "gossip was dropped");
+                let author = message.source.as_ref().and_then(from_libp2p);
+                if let (Dropped::OtherEpoch(epoch), Some(from)) = (dropped, author) {
                     self.shared.heard_epoch_of(&from, epoch, &ours);
                 }
             }
-            (Err(dropped), _) => {
-                tracing::trace!(author = ?message.source, ?dropped, "gossip was dropped");
-            }
-            (Ok(_), None) => {}
         }
     }
 

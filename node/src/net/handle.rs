@@ -210,6 +210,14 @@ impl Net {
         receiver
     }
 
+    /// Messages of a topic that were dropped since the start because their author is no member of
+    /// this cluster and epoch, or they are malformed.
+    #[must_use]
+    pub fn gossip_dropped(&self, topic: Topic) -> u64 {
+        let dropped = self.0.shared.gossip_dropped.lock();
+        dropped.get(&topic).copied().unwrap_or_default()
+    }
+
     /// Mentions where a peer may be reached.
     pub fn add_addresses(&self, peer: &PeerId, addresses: &[Multiaddr]) {
         let peer = to_libp2p(peer);

@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) changed: Notify,
     pub(super) acceptors: Mutex<BTreeMap<Proto, mpsc::Sender<PeerStream>>>,
     pub(super) subscribers: Mutex<BTreeMap<Topic, mpsc::Sender<GossipMessage>>>,
+    /// Messages that went no further, per topic.
+    pub(super) gossip_dropped: Mutex<BTreeMap<Topic, u64>>,
     logged: Mutex<BTreeMap<PeerId, Discriminant<Refusal>>>,
 }
 
@@ -72,6 +74,7 @@ impl Shared {
             changed: Notify::new(),
             acceptors: Mutex::default(),
             subscribers: Mutex::default(),
+            gossip_dropped: Mutex::default(),
             logged: Mutex::default(),
         }
     }

@@ -3,6 +3,7 @@
 mod addresses;
 mod gossip;
 mod hostile;
+mod log;
 mod relay;
 mod streams;
 
