@@ -93,7 +93,7 @@ mod tests {
         for bad in [
             "",
             "x",
-            "[]",
+            "7",
             r#"{"ipfs_id":"nonsense"}"#,
             r#"{"peer_name":5}"#,
         ] {
