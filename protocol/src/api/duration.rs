@@ -54,7 +54,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         rest = rest.get(number.len()..).unwrap_or_default();
         let unit = leading(rest, |c| !c.is_ascii_digit() && c != '.');
         rest = rest.get(unit.len()..).unwrap_or_default();
-        if unit.is_empty() {
+        if number.is_empty() || unit.is_empty() {
             return Err(invalid());
         }
         let scale = unit_nanos(unit).ok_or_else(|| DurationError::Unit {
