@@ -21,6 +21,7 @@ pub mod pin;
 pub mod placement;
 pub mod reconcile;
 pub mod repair;
+pub mod rpc;
 pub mod state;
 pub mod status;
 pub mod time;

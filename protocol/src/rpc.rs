@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::id::PeerInfo,
+    api,
     command::Session,
     id::{Cid, LogIndex, PeerId, Rev, Seq},
     pin::{Pin, PinSpec},
@@ -61,7 +61,9 @@ pub enum Op {
     },
     /// The origin's IPFS node holds these tombstones and releases no more.
     Gone {
-        /// Which.
+        /// The rev up to which the origin had seen the state.
+        as_of: Rev,
+        /// Which; at most `GONE_SEQS_MAX`.
         seqs: Vec<Seq>,
     },
     /// Take a peer out.
@@ -71,8 +73,6 @@ pub enum Op {
         /// Move its pins away first.
         drain: bool,
     },
-    /// The log index that a linearizable read must wait for.
-    ReadIndex,
 }
 
 /// A write is in the log of a quorum, synced.
@@ -131,17 +131,21 @@ pub enum RpcRequest {
     },
     /// Retry all that failed.
     RecoverAll,
+    /// What do you do about pins that lack copies?
+    Repair,
 }
 
 /// The answer to an [`RpcRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RpcReply {
     /// To `Id`.
-    Id(Box<PeerInfo>),
+    Id(Box<api::id::Id>),
     /// To `Holds`, `Probe`.
     Yes(bool),
     /// To `Recover`, `RecoverAll`: the CIDs that were queued again.
     Recovered(Vec<Cid>),
+    /// To `Repair`.
+    Repair(Box<api::repair::Repair>),
     /// The peer could not answer.
     Failed(String),
 }

@@ -1,1 +1,5 @@
 //! To come.
+
+pub mod error;
+
+pub use error::ClusterError;

@@ -1,0 +1,7 @@
+//! HTTP over any byte pipe: connections, requests' framing, answers. It knows no endpoint.
+
+mod framing;
+mod inbound;
+pub(crate) mod reply;
+pub(crate) mod server;
+pub(crate) mod stream;

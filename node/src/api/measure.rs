@@ -1,0 +1,193 @@
+//! What this peer measures of itself, as Prometheus collects it.
+//!
+//! Names without a prefix of their own are those that dashboards of the Go cluster know.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
+
+use super::backend::Backend;
+
+/// A moment's values. What a peer does not measure is none and left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Measurements {
+    /// The consensus, once there is one.
+    pub raft: Option<RaftMeasurements>,
+    /// Pins in the state.
+    pub pins: u64,
+    /// Of those allocated here, waiting.
+    pub pin_queued: u64,
+    /// Being fetched.
+    pub pinning: u64,
+    /// Failed.
+    pub pin_error: u64,
+    /// Held.
+    pub pinned: u64,
+    /// Pin orders given to the IPFS node since the start, and how many of them failed.
+    pub pin_adds: Option<(u64, u64)>,
+    /// Blocks stored by uploads since the start, and their bytes.
+    pub blocks_added: Option<(u64, u64)>,
+    /// Lengths of queues, by name.
+    pub queues: Vec<(&'static str, u64)>,
+    /// Members, and how many of them are connected.
+    pub members: Option<(u64, u64)>,
+}
+
+/// The consensus at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftMeasurements {
+    /// `leader`, `follower`, `candidate`, `learner` or `reader`.
+    pub role: &'static str,
+    /// Present term.
+    pub term: u64,
+    /// Last entry in the log.
+    pub last_index: u64,
+    /// Last entry known to be in a quorum's logs.
+    pub committed_index: u64,
+    /// Last entry applied to the state.
+    pub applied_index: u64,
+    /// Peers that vote.
+    pub voters: u64,
+}
+
+/// Asks the backend at each collection.
+struct BackendCollector(Arc<dyn Backend>);
+
+impl fmt::Debug for BackendCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BackendCollector")
+    }
+}
+
+/// Makes a registry expose what the backend measures.
+pub(crate) fn register(registry: &mut Registry, backend: Arc<dyn Backend>) {
+    registry.register_collector(Box::new(BackendCollector(backend)));
+}
+
+impl Collector for BackendCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let now = self.0.measure();
+        let mut gauges = vec![
+            ("ipfscluster_pins", "Pins in the state", now.pins),
+            (
+                "ipfscluster_pins_pin_queued",
+                "Pins that wait for a worker",
+                now.pin_queued,
+            ),
+            (
+                "ipfscluster_pins_pinning",
+                "Pins being fetched",
+                now.pinning,
+            ),
+            (
+                "ipfscluster_pins_pin_error",
+                "Pins that failed",
+                now.pin_error,
+            ),
+            (
+                "ipfscluster_pins_ipfs_pins",
+                "Pins held by this peer's IPFS node",
+                now.pinned,
+            ),
+        ];
+        if let Some((adds, errors)) = now.pin_adds {
+            gauges.push((
+                "ipfscluster_pins_pin_add",
+                "Pin orders to the IPFS node",
+                adds,
+            ));
+            gauges.push((
+                "ipfscluster_pins_pin_add_errors",
+                "Pin orders that failed",
+                errors,
+            ));
+        }
+        if let Some((blocks, bytes)) = now.blocks_added {
+            gauges.push(("ipfscluster_blocks_added", "Blocks of uploads", blocks));
+            gauges.push((
+                "ipfscluster_blocks_added_size",
+                "Bytes of blocks of uploads",
+                bytes,
+            ));
+        }
+        if let Some((members, connected)) = now.members {
+            gauges.push(("ipfscluster_members", "Members of the cluster", members));
+            gauges.push((
+                "ipfscluster_members_connected",
+                "Members connected to",
+                connected,
+            ));
+        }
+        if let Some(raft) = &now.raft {
+            gauges.extend([
+                ("ipfscluster_raft_term", "Term", raft.term),
+                (
+                    "ipfscluster_raft_last_index",
+                    "Last entry of the log",
+                    raft.last_index,
+                ),
+                (
+                    "ipfscluster_raft_committed_index",
+                    "Last committed entry",
+                    raft.committed_index,
+                ),
+                (
+                    "ipfscluster_raft_applied_index",
+                    "Last applied entry",
+                    raft.applied_index,
+                ),
+                ("ipfscluster_raft_voters", "Peers that vote", raft.voters),
+            ]);
+        }
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(signed(value));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        if let Some(raft) = &now.raft {
+            let name = "ipfscluster_raft_role";
+            labelled(
+                &mut encoder,
+                name,
+                "1 for the present role",
+                "role",
+                &[(raft.role, 1)],
+            )?;
+        }
+        let name = "ipfscluster_queue_length";
+        labelled(
+            &mut encoder,
+            name,
+            "What waits, by queue",
+            "queue",
+            &now.queues,
+        )
+    }
+}
+
+fn labelled(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: &[(&'static str, u64)],
+) -> Result<(), fmt::Error> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (of, value) in values {
+        let labels = [(label, *of)];
+        ConstGauge::new(signed(*value)).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

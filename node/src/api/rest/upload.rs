@@ -1,0 +1,327 @@
+//! One upload: files and folders on their way to blocks.
+
+use std::{mem, time::Duration};
+
+use bytes::Bytes;
+use ipfs_cluster_protocol::{
+    api::add::{AddFormat, AddLayout, AddParams, AddedOutput},
+    content::{
+        Block, Root,
+        directory::symlink,
+        hash::HashFunction,
+        import::FileImport,
+        options::{ImportOptions, Layout, Naming, OptionsError},
+        tree::{Tree, TreeError},
+    },
+};
+
+use super::{
+    Rest,
+    add::Sink,
+    multipart::{MultipartError, PartHead},
+};
+use crate::{
+    api::backend::{AddSession, Commit},
+    cluster::ClusterError,
+};
+
+/// Blocks are sent once so many bytes of them have come together.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Between two progress lines.
+const PROGRESS_BYTES: u64 = 256 * 1024;
+/// Bytes of a symlink's target.
+const TARGET_BYTES_MAX: usize = 4096;
+/// Parts of one upload: the tree of their names is held until its end.
+const PARTS_MAX: usize = 4 * 1024 * 1024;
+
+/// Why an upload failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Multipart(#[from] MultipartError),
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error("hash function name not known")]
+    Hash,
+    #[error("adding is not possible with {0} in this version")]
+    Unsupported(&'static str),
+    #[error("the target of a symlink is longer than {TARGET_BYTES_MAX} bytes")]
+    Target,
+    #[error("more than {PARTS_MAX} parts")]
+    TooManyParts,
+    #[error("more than {0} results; use stream-channels=true")]
+    TooManyResults(usize),
+    #[error("the client sent nothing for {0:?}")]
+    Stalled(Duration),
+    #[error("the upload broke off: {0}")]
+    Body(String),
+    #[error("a result has no JSON form: {0}")]
+    Print(String),
+    #[error("the client is gone")]
+    Gone,
+}
+
+/// The part that is being read.
+enum Open {
+    File(String, FileImport),
+    Folder(String),
+    Symlink(String, Vec<u8>),
+}
+
+/// An upload under way.
+pub(crate) struct Upload {
+    params: AddParams,
+    import: ImportOptions,
+    session: Box<dyn AddSession>,
+    tree: Tree,
+    /// Whether anything is in a folder, or shall be.
+    has_folders: bool,
+    open: Option<Open>,
+    /// Blocks that wait to be sent.
+    blocks: Vec<Block>,
+    blocks_bytes: usize,
+    /// Bytes of files read so far, and at the last progress line.
+    read: u64,
+    told: u64,
+    parts: usize,
+    /// The entry at the top that came last: what is pinned.
+    last: Option<(String, Option<Root>)>,
+}
+
+/// How content is imported, if that is possible.
+fn import_options(params: &AddParams) -> Result<ImportOptions, AddError> {
+    if params.format == AddFormat::Car {
+        return Err(AddError::Unsupported("format=car"));
+    }
+    if params.shard {
+        return Err(AddError::Unsupported("shard=true"));
+    }
+    if params.nocopy {
+        return Err(AddError::Unsupported("nocopy=true"));
+    }
+    let options = ImportOptions {
+        chunker: params.chunker.parse()?,
+        layout: match params.layout {
+            AddLayout::Balanced => Layout::Balanced,
+            AddLayout::Trickle => Layout::Trickle,
+        },
+        naming: Naming {
+            version: u64::try_from(params.cid_version)
+                .map_err(|_| OptionsError::CidVersion(u64::MAX))?,
+            hash: HashFunction::by_name(&params.hash).ok_or(AddError::Hash)?,
+            inline_max: None,
+        },
+        raw_leaves: params.raw_leaves,
+        ..ImportOptions::default()
+    };
+    options.check()?;
+    Ok(options)
+}
+
+impl Upload {
+    /// Checks the parameters and decides who gets the blocks.
+    pub(crate) async fn begin(rest: &Rest, params: AddParams) -> Result<Self, AddError> {
+        let import = import_options(&params)?;
+        let session = rest.backend.add_session(&params).await?;
+        let wrap = params.wrap;
+        Ok(Self {
+            params,
+            import,
+            session,
+            tree: Tree::default(),
+            has_folders: wrap,
+            open: None,
+            blocks: Vec::new(),
+            blocks_bytes: 0,
+            read: 0,
+            told: 0,
+            parts: 0,
+            last: None,
+        })
+    }
+
+    /// A part begins.
+    pub(crate) fn open(&mut self, head: PartHead) -> Result<(), AddError> {
+        self.parts += 1;
+        if self.parts > PARTS_MAX {
+            return Err(AddError::TooManyParts);
+        }
+        self.open = Some(match head.media_type.as_str() {
+            "application/x-directory" => Open::Folder(head.path),
+            "application/symlink" => Open::Symlink(head.path, Vec::new()),
+            _ => Open::File(head.path, FileImport::new(&self.import)?),
+        });
+        Ok(())
+    }
+
+    /// Bytes of the part.
+    pub(crate) async fn data(
+        &mut self,
+        bytes: Bytes,
+        sink: &mut impl Sink,
+    ) -> Result<(), AddError> {
+        match &mut self.open {
+            Some(Open::File(_, import)) => {
+                self.read += bytes.len() as u64;
+                let from = self.blocks.len();
+                import.write(bytes, &mut self.blocks);
+                self.count_blocks(from);
+                self.progress(sink, PROGRESS_BYTES).await?;
+                self.send(BATCH_BYTES).await
+            }
+            Some(Open::Symlink(_, target)) => {
+                if target.len() + bytes.len() > TARGET_BYTES_MAX {
+                    return Err(AddError::Target);
+                }
+                target.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Some(Open::Folder(_)) | None => Ok(()),
+        }
+    }
+
+    /// The part is complete.
+    pub(crate) async fn close(&mut self, sink: &mut impl Sink) -> Result<(), AddError> {
+        let from = self.blocks.len();
+        let (path, root) = match self.open.take() {
+            None => return Ok(()),
+            Some(Open::Folder(path)) => {
+                if !path.is_empty() {
+                    self.tree.insert_folder(&path)?;
+                    self.has_folders = true;
+                    self.last = Some((top(&path), None));
+                }
+                return Ok(());
+            }
+            Some(Open::File(path, import)) => (path, import.finish(&mut self.blocks)),
+            Some(Open::Symlink(path, target)) => {
+                let naming = &self.import.naming;
+                (path, symlink(&target, naming, &mut self.blocks))
+            }
+        };
+        self.count_blocks(from);
+        self.progress(sink, 1).await?;
+        self.send(BATCH_BYTES).await?;
+        // In a folder everything has a name; a nameless file is called by its CID.
+        let name = if path.is_empty() && self.params.wrap {
+            root.cid.to_string()
+        } else {
+            path.clone()
+        };
+        let in_folder = name.contains('/');
+        self.last = Some((top(&name), (!in_folder).then_some(root)));
+        if in_folder || self.params.wrap {
+            self.has_folders = true;
+            self.tree.insert(&name, root)?;
+        }
+        self.tell(sink, name, root).await
+    }
+
+    /// All parts have come: makes the folders and pins the root.
+    pub(crate) async fn finish(mut self, sink: &mut impl Sink) -> Result<Option<Commit>, AddError> {
+        let Some((name, root)) = self.last.take() else {
+            return Err(MultipartError::Truncated.into());
+        };
+        let root = if self.has_folders {
+            self.folders(name, root, sink).await?
+        } else {
+            root
+        };
+        self.send(1).await?;
+        let root = root.ok_or(MultipartError::Truncated)?;
+        let done = self.session.finish(root.cid).await?;
+        Ok(done.map(|(_, commit)| commit))
+    }
+
+    /// Makes the folders; the answer is what is pinned, which is told last, because clients take
+    /// the last line for the root.
+    async fn folders(
+        &mut self,
+        last_name: String,
+        last_root: Option<Root>,
+        sink: &mut impl Sink,
+    ) -> Result<Option<Root>, AddError> {
+        let from = self.blocks.len();
+        let tree = mem::take(&mut self.tree);
+        let mut folders = tree.finish(&self.import.naming, &mut self.blocks)?;
+        if !self.params.wrap {
+            // Nobody asked for the folder around everything. It is the one made last.
+            folders.pop();
+            self.blocks.pop();
+        }
+        self.count_blocks(from);
+        let pinned = if self.params.wrap {
+            folders.pop()
+        } else {
+            let at = folders.iter().position(|f| f.path == last_name);
+            at.map(|at| folders.remove(at))
+        };
+        for folder in folders {
+            self.tell(sink, folder.path, folder.root).await?;
+        }
+        match pinned {
+            Some(folder) => {
+                let root = folder.root;
+                self.tell(sink, folder.path, root).await?;
+                Ok(Some(root))
+            }
+            None => Ok(last_root),
+        }
+    }
+
+    fn count_blocks(&mut self, from: usize) {
+        let new = self.blocks.get(from..).unwrap_or_default();
+        self.blocks_bytes += new.iter().map(|b| b.data.len()).sum::<usize>();
+    }
+
+    /// Sends the waiting blocks if they are at least so many bytes.
+    async fn send(&mut self, at_least: usize) -> Result<(), AddError> {
+        if self.blocks.is_empty() || self.blocks_bytes < at_least {
+            return Ok(());
+        }
+        self.blocks_bytes = 0;
+        let blocks = mem::take(&mut self.blocks);
+        Ok(self.session.put(blocks).await?)
+    }
+
+    /// Tells how many bytes were read, if `every` were since the last time.
+    async fn progress(&mut self, sink: &mut impl Sink, every: u64) -> Result<(), AddError> {
+        if !self.params.progress {
+            return Ok(());
+        }
+        while self.read - self.told >= every {
+            self.told += (self.read - self.told).min(PROGRESS_BYTES);
+            let line = AddedOutput {
+                bytes: self.told,
+                ..AddedOutput::default()
+            };
+            sink.put(line).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(
+        &mut self,
+        sink: &mut impl Sink,
+        name: String,
+        root: Root,
+    ) -> Result<(), AddError> {
+        sink.put(AddedOutput {
+            name,
+            cid: Some(root.cid),
+            bytes: 0,
+            size: root.dag_size,
+            allocations: self.session.allocations(),
+        })
+        .await
+    }
+}
+
+/// The first component of a path.
+fn top(path: &str) -> String {
+    path.split('/').next().unwrap_or_default().to_owned()
+}

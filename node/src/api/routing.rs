@@ -1,0 +1,203 @@
+//! What happens to requests that no route takes: redirects of unclean paths, 404 and 405.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+
+use super::http::reply::{self, Reply};
+
+/// The routes in order. `{}` is one segment, `*` the rest of the path, at least one segment.
+const TABLE: &[(&str, &str)] = &[
+    ("GET", "/id"),
+    ("GET", "/version"),
+    ("GET", "/peers"),
+    ("POST", "/peers"),
+    ("DELETE", "/peers/{}"),
+    ("POST", "/add"),
+    ("GET", "/allocations"),
+    ("GET", "/allocations/{}"),
+    ("GET", "/pins"),
+    ("POST", "/pins/{}/recover"),
+    ("POST", "/pins/recover"),
+    ("GET", "/pins/{}"),
+    ("POST", "/pins/{}"),
+    ("POST", "/pins/ipfs/*"),
+    ("POST", "/pins/ipns/*"),
+    ("POST", "/pins/ipld/*"),
+    ("DELETE", "/pins/{}"),
+    ("DELETE", "/pins/ipfs/*"),
+    ("DELETE", "/pins/ipns/*"),
+    ("DELETE", "/pins/ipld/*"),
+    ("POST", "/ipfs/gc"),
+    ("GET", "/health/graph"),
+    ("GET", "/health/alerts"),
+    ("GET", "/monitor/metrics/{}"),
+    ("GET", "/monitor/metrics"),
+    ("GET", "/repair"),
+    ("GET", "/metrics"),
+    ("GET", "/health"),
+];
+
+/// A redirect for a path that is not in its clean form.
+pub(crate) fn redirect(method: &Method, uri: &Uri) -> Option<Reply> {
+    let path = uri.path();
+    let clean = clean(path);
+    if clean != path {
+        return Some(moved(StatusCode::MOVED_PERMANENTLY, &clean, uri, false));
+    }
+    let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty())?;
+    let html = method == Method::GET;
+    Some(moved(StatusCode::TEMPORARY_REDIRECT, trimmed, uri, html))
+}
+
+/// Empty, `.` and `..` segments removed; a final slash stays.
+fn clean(path: &str) -> Cow<'_, str> {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let dirty = |s: &str| s.is_empty() || s == "." || s == "..";
+    if path == "/" || (path.starts_with('/') && !inner.split('/').any(dirty)) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            segment => kept.push(segment),
+        }
+    }
+    let slash = if path.ends_with('/') && !kept.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    Cow::Owned(format!("/{}{slash}", kept.join("/")))
+}
+
+fn moved(status: StatusCode, path: &str, uri: &Uri, html: bool) -> Reply {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut reply = if html {
+        let text = format!(
+            "<a href=\"{}\">Temporary Redirect</a>.\n\n",
+            escape(&target)
+        );
+        let mut reply = Reply::default().map(|_| text.into());
+        reply.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        reply
+    } else {
+        Reply::default()
+    };
+    *reply.status_mut() = status;
+    if let Ok(target) = HeaderValue::from_str(&target) {
+        reply.headers_mut().insert(header::LOCATION, target);
+    }
+    reply
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;")
+}
+
+/// The answer to a request that no route took. A path that exists with another method is 405,
+/// unless some route further down has this method: so it has always been.
+pub(crate) fn unmatched(method: &Method, path: &str) -> Reply {
+    let last_match = TABLE
+        .iter()
+        .rposition(|(_, pattern)| matches(pattern, path));
+    let not_found =
+        last_match.is_none_or(|at| TABLE[at + 1..].iter().any(|(m, _)| *m == method.as_str()));
+    if not_found {
+        return reply::error(StatusCode::NOT_FOUND, "not found");
+    }
+    let mut reply = Reply::default();
+    *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    reply
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    for part in pattern.split('/') {
+        match (part, segments.next()) {
+            ("*", rest) => return rest.is_some_and(|s| !s.is_empty()),
+            ("{}", Some(segment)) if !segment.is_empty() => {}
+            (part, Some(segment)) if part == segment => {}
+            _ => return false,
+        }
+    }
+    segments.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_paths_and_methods_are_told_apart_as_recorded() {
+        for (method, path, status) in [
+            ("GET", "/nonexistent", 404),
+            ("PUT", "/id", 405),
+            ("HEAD", "/id", 405),
+            ("OPTIONS", "/id", 405),
+            ("POST", "/version", 404),
+            ("DELETE", "/pins", 404),
+            ("DELETE", "/ipfs/gc", 405),
+            ("GET", "/ipfs/gc", 404),
+            ("POST", "/health", 405),
+            ("GET", "/add", 404),
+            ("GET", "/pins/ipfs/x", 404),
+            ("POST", "/pins/foo/x", 404),
+            ("GET", "/", 404),
+        ] {
+            let method: Method = method.parse().unwrap();
+            let reply = unmatched(&method, path);
+            assert_eq!(reply.status().as_u16(), status, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn unclean_paths_are_redirected() {
+        let to = |method: Method, uri: &str| {
+            let reply = redirect(&method, &uri.parse().unwrap())?;
+            let location = reply.headers()[header::LOCATION]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            Some((reply.status().as_u16(), location))
+        };
+        let found = |status, location: &str| Some((status, location.to_owned()));
+        assert_eq!(to(Method::GET, "/peers/"), found(307, "/peers"));
+        assert_eq!(
+            to(Method::POST, "/pins/x/?name=x"),
+            found(307, "/pins/x?name=x")
+        );
+        assert_eq!(to(Method::GET, "//id"), found(301, "/id"));
+        assert_eq!(to(Method::GET, "/a/../id?x=1"), found(301, "/id?x=1"));
+        assert_eq!(to(Method::GET, "/id"), None);
+        assert_eq!(to(Method::GET, "/"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_redirect_leads_to_a_clean_path(path in "/[a-c./]{0,12}") {
+            if let Ok(uri) = path.parse::<Uri>()
+                && let Some(reply) = redirect(&Method::GET, &uri)
+            {
+                let to = reply.headers()[header::LOCATION].to_str().unwrap().to_owned();
+                let clean = clean(&to).into_owned();
+                proptest::prop_assert_eq!(clean, to);
+            }
+        }
+    }
+}
