@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use openraft::{Instant as _, async_runtime::WatchReceiver};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::core::Core;
-use crate::storage::{RaftLog, ReadError};
+use super::{core::Core, types::RaftMetrics};
+use crate::storage::RaftLog;
 
 /// Between two looks at the log's length.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long openraft may take to notice a snapshot.
+const PURGE_MAX: Duration = Duration::from_secs(20);
 /// Bytes of log that are always kept.
 const LOG_BYTES_MIN: u64 = 256 << 20;
 /// How many times its usual length the log may have for a follower that lags.
@@ -26,12 +28,13 @@ pub(super) async fn run(core: Arc<Core>, log: RaftLog) {
     }
 }
 
-async fn look(core: &Core, log: &RaftLog) -> Result<(), ReadError> {
+async fn look(core: &Core, log: &RaftLog) -> Result<(), String> {
     let bytes = log.bytes();
     if bytes < LOG_BYTES_MIN {
         return Ok(());
     }
-    let limit = LOG_BYTES_MIN.max(core.state.file_len().await? / 4);
+    let state = core.state.file_len().await.map_err(|e| e.to_string())?;
+    let limit = LOG_BYTES_MIN.max(state / 4);
     // What is being sent to another peer goes on with the log behind it.
     if bytes < limit || core.state.is_sending() {
         return Ok(());
@@ -42,27 +45,32 @@ async fn look(core: &Core, log: &RaftLog) -> Result<(), ReadError> {
     if bytes < limit * PATIENCE {
         upto = upto.min(slowest_follower(core));
     }
-    let synced = core.state.sync().await?;
-    let upto = upto.min(synced.log.map_or(0, |l| l.index));
     info!(upto, bytes, "purging the log");
-    // openraft purges no further than the snapshot it knows of: the synced state.
-    let asked = async {
-        core.raft.trigger().snapshot().await?;
-        let mut progress = core.raft.metrics();
-        let known = |m: &super::types::RaftMetrics| m.snapshot.is_some_and(|s| s.index >= upto);
-        while !known(&progress.borrow_watched()) {
-            if progress.changed().await.is_err() {
-                return Ok(());
+    core.purge(upto).await
+}
+
+impl Core {
+    /// Purges the log up to an entry that the synced state holds.
+    pub(super) async fn purge(&self, upto: u64) -> Result<(), String> {
+        let synced = self.state.sync().await.map_err(|e| e.to_string())?;
+        let upto = upto.min(synced.log.map_or(0, |l| l.index));
+        // openraft purges no further than the snapshot it knows of: the synced state.
+        let asked = async {
+            self.raft.trigger().snapshot().await?;
+            let mut metrics = self.raft.metrics();
+            let known = |m: &RaftMetrics| m.snapshot.is_some_and(|s| s.index >= upto);
+            while !known(&metrics.borrow_watched()) {
+                if metrics.changed().await.is_err() {
+                    return Ok(());
+                }
             }
+            self.raft.trigger().purge_log(upto).await
+        };
+        match timeout(PURGE_MAX, asked).await {
+            Ok(done) => done.map_err(|e| e.to_string()),
+            Err(_) => Err("the state's snapshot was not noticed in time".into()),
         }
-        core.raft.trigger().purge_log(upto).await
-    };
-    match tokio::time::timeout(LOOK_EVERY * 4, asked).await {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => warn!(error = %e, "the log could not be made shorter"),
-        Err(_) => warn!("the state's snapshot was not noticed in time"),
     }
-    Ok(())
 }
 
 /// How far the slowest live follower has come; the end of the log where this peer does not lead.

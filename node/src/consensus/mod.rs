@@ -32,6 +32,8 @@ mod session;
 mod start;
 mod state_machine;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod types;
 mod wire;

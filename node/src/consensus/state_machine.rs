@@ -127,14 +127,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let SnapshotData::Received(received) = snapshot else {
+        let received = match snapshot {
+            SnapshotData::Received(received) => *received,
             // One's own state is where it is.
-            return Ok(());
+            SnapshotData::Own(source) if source.is_of(&self.store) => return Ok(()),
+            SnapshotData::Own(source) => self.store.copy(source).await.map_err(io_error)?,
         };
         if meta_of(&received.position)? != *meta {
             return Err(io::Error::other("the snapshot is not what was announced"));
         }
-        self.store.install(*received).await.map_err(io_error)?;
+        self.store.install(received).await.map_err(io_error)?;
         self.changed.send_modify(|n| *n += 1);
         Ok(())
     }

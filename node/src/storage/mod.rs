@@ -22,6 +22,8 @@ mod row;
 mod snapshot;
 mod state_store;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use error::{OpenError, ReadError};

@@ -92,6 +92,18 @@ impl StateStore {
         }
     }
 
+    /// Takes the state of another store of this process.
+    pub(crate) async fn copy(&self, source: SnapshotSource) -> Result<Received, ReadError> {
+        let mut receiver = self.receive().await?;
+        let mut reader = source.start().await?;
+        while let Some(chunk) = reader.next().await? {
+            if let Some(received) = receiver.feed(chunk).await? {
+                return Ok(received);
+            }
+        }
+        Err(refused("it has no end").into())
+    }
+
     /// Prepares to take another peer's state.
     pub(crate) async fn receive(&self) -> Result<SnapshotReceiver, ReadError> {
         SnapshotReceiver::start(self.shared.clone()).await
@@ -99,6 +111,11 @@ impl StateStore {
 }
 
 impl SnapshotSource {
+    /// Whether it is the state of this store.
+    pub(crate) fn is_of(&self, store: &StateStore) -> bool {
+        Arc::ptr_eq(&self.shared, &store.shared)
+    }
+
     /// Starts reading; waits while another snapshot is being sent.
     pub(crate) async fn start(self) -> Result<SnapshotReader, ReadError> {
         let permit = self.shared.snapshots.clone().acquire_owned().await;

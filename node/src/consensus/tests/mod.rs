@@ -1,0 +1,5 @@
+//! The consensus on real files, over pipes in memory.
+
+mod cluster;
+mod mem_links;
+mod suite;

@@ -1,0 +1,29 @@
+//! The stores on real files.
+
+mod damage;
+mod log;
+mod overlay;
+mod snapshot;
+
+use tempfile::TempDir;
+
+use super::{StateStore, StateTuning};
+use crate::env::real;
+
+/// Small sizes, so that a test meets every bound.
+fn tuning() -> StateTuning {
+    StateTuning {
+        cache_bytes: 1 << 20,
+        overlay_bytes_max: 64 * 1024,
+        flush_bytes: 4 * 1024,
+        sync_bytes: 16 * 1024,
+        verify_bytes_max: 0,
+    }
+}
+
+async fn open(dir: &TempDir) -> StateStore {
+    let path = dir.path().join("state.redb");
+    StateStore::open(&real::env(), path, tuning())
+        .await
+        .unwrap()
+}

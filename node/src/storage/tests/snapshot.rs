@@ -1,0 +1,112 @@
+//! A state on its way from one store to another.
+
+use ipfs_cluster_protocol::{
+    id::{Rev, Seq},
+    state::{PinSet, Table},
+};
+use serde_bytes::ByteBuf;
+
+use super::open;
+use crate::storage::{Chunk, LogPos, StateStore};
+
+async fn filled(store: &StateStore, rows: u64) {
+    let filled = store.apply(move |job| {
+        job.step(|tx, position| {
+            for i in 0..rows {
+                tx.put(Table::Pin, &i.to_be_bytes(), &[i as u8; 700])?;
+                tx.set_edit(PinSet::Everywhere, Seq(i * 1000), true)?;
+            }
+            position.log = Some(LogPos {
+                term: 3,
+                index: rows,
+            });
+            position.rev = Rev(rows);
+            position.membership = b"who votes".to_vec();
+            Ok(())
+        })
+    });
+    filled.await.unwrap();
+}
+
+async fn chunks(store: &StateStore) -> Vec<Chunk> {
+    store.sync().await.unwrap();
+    let mut reader = store.snapshot().start().await.unwrap();
+    let mut out = Vec::new();
+    while let Some(chunk) = reader.next().await.unwrap() {
+        out.push(chunk);
+    }
+    out
+}
+
+async fn received(store: &StateStore, chunks: Vec<Chunk>) -> Result<(), String> {
+    let mut receiver = store.receive().await.map_err(|e| e.to_string())?;
+    for chunk in chunks {
+        if let Some(received) = receiver.feed(chunk).await.map_err(|e| e.to_string())? {
+            return store
+                .install(received)
+                .await
+                .map(drop)
+                .map_err(|e| e.to_string());
+        }
+    }
+    Err("no end".into())
+}
+
+#[tokio::test]
+async fn a_state_replaces_another_as_a_whole_and_stays() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (source, target) = (open(&from).await, open(&to).await);
+    filled(&source, 2000).await;
+    filled(&target, 3).await;
+    let sent = chunks(&source).await;
+    assert!(sent.len() > 4, "{}", sent.len());
+    received(&target, sent).await.unwrap();
+    for store in [target.clone(), {
+        drop(target);
+        open(&to).await
+    }] {
+        assert_eq!(store.position(), source.position());
+        let all = |s: &dyn ipfs_cluster_protocol::state::StateRead| {
+            let blocks = s.set_blocks(PinSet::Everywhere, 0, 100)?;
+            let block = s.set_block(PinSet::Everywhere, 7)?;
+            Ok((s.range(Table::Pin, &[], None, 5000)?, blocks, block))
+        };
+        assert_eq!(
+            store.read(all).await.unwrap(),
+            source.read(all).await.unwrap()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_was_changed_on_the_way_is_refused_and_ours_stays() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (source, target) = (open(&from).await, open(&to).await);
+    filled(&source, 1000).await;
+    filled(&target, 3).await;
+    let sent = chunks(&source).await;
+    let mut lost = sent.clone();
+    lost.remove(2);
+    let mut flipped = sent.clone();
+    if let Chunk::Rows { rows, .. } = &mut flipped[1] {
+        let value = &mut rows[0].1;
+        value[10] ^= 1;
+    }
+    let mut headless = sent.clone();
+    headless.remove(0);
+    let mut unknown = sent.clone();
+    unknown.insert(
+        1,
+        Chunk::Rows {
+            table: 77,
+            rows: Vec::new(),
+        },
+    );
+    let hash = ByteBuf::from(vec![0; 32]);
+    let wrong = vec![sent[0].clone(), Chunk::End { count: 0, hash }];
+    for bad in [lost, flipped, headless, unknown, wrong] {
+        received(&target, bad).await.unwrap_err();
+        assert_eq!(target.position().log.map(|l| l.index), Some(3));
+    }
+    received(&target, sent).await.unwrap();
+}
