@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use openraft::{Instant as _, async_runtime::WatchReceiver};
+use openraft::{Instant as _, async_runtime::WatchReceiver, error::Fatal};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{core::Core, types::RaftMetrics};
+use super::{
+    core::Core,
+    types::{RaftMetrics, TypeConfig},
+};
 use crate::storage::RaftLog;
 
 /// Between two looks at the log's length.
@@ -64,11 +67,20 @@ impl Core {
                     return Ok(());
                 }
             }
-            self.raft.trigger().purge_log(upto).await
+            self.raft.trigger().purge_log(upto).await?;
+            // While a follower is being sent these entries, they stay for a while.
+            let done = |m: &RaftMetrics| m.purged.is_some_and(|p| p.index >= upto);
+            while !done(&metrics.borrow_watched()) {
+                if metrics.changed().await.is_err() {
+                    break;
+                }
+            }
+            Ok::<(), Fatal<TypeConfig>>(())
         };
         match timeout(PURGE_MAX, asked).await {
-            Ok(done) => done.map_err(|e| e.to_string()),
-            Err(_) => Err("the state's snapshot was not noticed in time".into()),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(stopped)) => Err(stopped.to_string()),
+            Err(_) => Err("the log was not purged in time: its entries are being sent".into()),
         }
     }
 }

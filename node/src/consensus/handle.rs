@@ -316,7 +316,7 @@ impl Consensus {
         }
     }
 
-    /// A planned stop: hands over the lead, stops, leaves both files synced.
+    /// A planned stop: hands over the lead, stops, syncs and closes both files.
     pub async fn shutdown(&self) {
         self.transfer_leadership().await;
         let _one_at_a_time = self.0.starting.lock().await;
@@ -328,8 +328,11 @@ impl Consensus {
             }
         }
         self.0.status.send_modify(|s| s.role = Role::Stopped);
-        if let Err(e) = self.0.state.sync().await {
-            warn!(error = %e, "the state was not synced at the stop");
+        if let Err(e) = self.0.state.close().await {
+            warn!(error = %e, "the state was not closed in order");
+        }
+        if let Err(e) = self.0.log.close().await {
+            warn!(error = %e, "the log was not closed in order");
         }
     }
 

@@ -137,7 +137,11 @@ fn flush(shared: &Shared, kind: Kind) -> Result<usize, StoreError> {
             .as_ref()
             .and_then(|l| l.position.clone())
             .unwrap_or_else(|| overlay.position.clone());
-        (overlay.database.clone(), overlay.frozen.clone(), position)
+        (
+            overlay.database()?.clone(),
+            overlay.frozen.clone(),
+            position,
+        )
     };
     if layer.is_none() && (kind == Kind::Unsynced || *shared.synced.borrow() == position) {
         return Ok(0);

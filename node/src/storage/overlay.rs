@@ -59,8 +59,8 @@ impl Layer {
 /// The file and the layers over it.
 #[derive(Debug)]
 pub(super) struct Overlay {
-    /// The open state file.
-    pub(super) database: Arc<Database>,
+    /// The open state file; gone once it was closed.
+    pub(super) database: Option<Arc<Database>>,
     /// Rises when the file takes over a layer or is replaced: a [`Base`] opened before is stale.
     pub(super) generation: u64,
     /// Being written to the file.
@@ -74,12 +74,18 @@ pub(super) struct Overlay {
 impl Overlay {
     pub(super) fn new(database: Arc<Database>, position: Position) -> Self {
         Self {
-            database,
+            database: Some(database),
             generation: 0,
             frozen: None,
             active: Layer::default(),
             position,
         }
+    }
+
+    /// The open file.
+    pub(super) fn database(&self) -> Result<&Arc<Database>, StoreError> {
+        let closed = || StoreError("the state is closed".into());
+        self.database.as_ref().ok_or_else(closed)
     }
 
     /// Memory taken by all layers.

@@ -218,6 +218,16 @@ impl RaftLog {
             .await
     }
 
+    /// Closes the file after what was given before is synced; later calls fail.
+    pub(crate) async fn close(&self) -> io::Result<()> {
+        // Nothing is written by it but what waits.
+        let flushed = self.commit([]).await;
+        let file = self.shared.file.clone();
+        let closed = self.shared.write_lane.run(move || file.close()).await?;
+        closed.map_err(|e| io::Error::other(e.0))?;
+        flushed
+    }
+
     /// The last entry, if there is one.
     pub(crate) fn last(&self) -> Option<(u64, u64)> {
         self.shared.tail.lock().last()
@@ -302,11 +312,12 @@ async fn write(shared: Arc<Shared>) {
             let mut queue = shared.queue.lock();
             queue.bytes = 0;
             let ops = std::mem::take(&mut queue.ops);
-            let committed = queue.committed.take_if(|_| !ops.is_empty());
-            (ops, std::mem::take(&mut queue.done), committed)
+            let done = std::mem::take(&mut queue.done);
+            let committed = queue.committed.take_if(|_| !done.is_empty());
+            (ops, done, committed)
         };
         shared.queued.send_replace(0);
-        if ops.is_empty() && !shared.file.has_garbage() {
+        if done.is_empty() && !shared.file.has_garbage() {
             shared.waiting.notified().await;
             continue;
         }

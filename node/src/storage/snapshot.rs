@@ -126,7 +126,7 @@ impl SnapshotSource {
             .snapshot_lane
             .run(move || {
                 guard(&shared.path, || {
-                    let database = shared.overlay.read().database.clone();
+                    let database = shared.overlay.read().database()?.clone();
                     let txn = database.begin_read().map_err(failed(&shared.path))?;
                     let position = stored_position(&txn, &shared.path)?;
                     Ok((txn, position))
@@ -420,7 +420,7 @@ impl Received {
         let file = db_file(&shared.path, &shared.tuning);
         let (database, position) =
             open_positioned(&*shared.disk, &file).map_err(|e| StoreError(e.to_string()))?;
-        overlay.database = Arc::new(database);
+        overlay.database = Some(Arc::new(database));
         overlay.generation += 1;
         overlay.frozen = None;
         overlay.active = Default::default();

@@ -189,7 +189,7 @@ impl StateStore {
         let out = self.shared.read_lane.run(move || {
             guard(&shared.path, || {
                 let overlay = shared.overlay.read();
-                let base = Base::open(&overlay.database, &shared.path, overlay.generation)?;
+                let base = Base::open(&overlay, &shared.path)?;
                 read(&View {
                     overlay: &overlay,
                     base: &base,
@@ -255,6 +255,21 @@ impl StateStore {
         Ok(self.synced())
     }
 
+    /// Writes everything down and closes the file; later calls fail.
+    pub(crate) async fn close(&self) -> Result<(), ReadError> {
+        let flushed = self.sync().await;
+        let shared = self.shared.clone();
+        let closed = self.shared.write_lane.run(move || {
+            let database = shared.overlay.write().database.take();
+            guard(&shared.path, || {
+                drop(database);
+                Ok(())
+            })
+        });
+        closed.await??;
+        flushed.map(drop)
+    }
+
     /// Replaces the whole state by a received one.
     pub(crate) async fn install(
         &self,
@@ -316,7 +331,7 @@ impl ApplyJob<'_> {
         let mut overlay = self.shared.overlay.write();
         let base = match self.base.take() {
             Some(base) if base.generation == overlay.generation => base,
-            _ => Base::open(&overlay.database, &self.shared.path, overlay.generation)?,
+            _ => Base::open(&overlay, &self.shared.path)?,
         };
         let mut position = overlay.position.clone();
         let out = step(

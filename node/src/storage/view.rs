@@ -10,7 +10,7 @@ use ipfs_cluster_protocol::{
     id::Seq,
     state::tx::{PinSet, Row, StateRead, StateTx, StoreError, Table},
 };
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, TableError};
 use roaring::RoaringBitmap;
 
 use super::{
@@ -37,18 +37,16 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub(super) fn open(
-        database: &Database,
-        path: &Path,
-        generation: u64,
-    ) -> Result<Self, StoreError> {
+    /// Opens one that fits the overlay as it is now.
+    pub(super) fn open(overlay: &Overlay, path: &Path) -> Result<Self, StoreError> {
+        let database = overlay.database()?;
         Ok(Self {
             txn: database.begin_read().map_err(failed(path))?,
             tables: Default::default(),
             sets: OnceCell::new(),
             path: path.to_path_buf(),
             since: Instant::now(),
-            generation,
+            generation: overlay.generation,
         })
     }
 

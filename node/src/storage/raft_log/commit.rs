@@ -23,7 +23,8 @@ impl LogFile {
     pub(super) fn commit(&self, ops: Vec<Op>, committed: Option<Bytes>) -> Result<(), StoreError> {
         let path = &self.path;
         guard(path, || {
-            let mut txn = self.database.begin_write().map_err(failed(path))?;
+            let database = self.database()?;
+            let mut txn = database.begin_write().map_err(failed(path))?;
             txn.set_durability(Durability::Immediate)
                 .map_err(|e| StoreError(format!("{}: {e}", path.display())))?;
             let mut purged_below = self.purged_below.load(Ordering::Relaxed);

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use ipfs_cluster_protocol::{codec, state::tx::StoreError};
+use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
 use crate::env::Disk;
@@ -43,7 +44,8 @@ impl Slot {
 /// The open file.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    pub(super) database: Database,
+    /// Gone once it was closed.
+    database: RwLock<Option<Database>>,
     pub(super) path: PathBuf,
     /// Entries below this index are purged; those from `cleaned` on may still have rows.
     pub(super) purged_below: AtomicU64,
@@ -102,12 +104,27 @@ impl LogFile {
         let (recovered, tail) = read.map_err(|e| OpenError::damaged(&path, &e.0))?;
         let first = tail.bounds().0;
         let log = Self {
-            database,
+            database: RwLock::new(Some(database)),
             path,
             purged_below: AtomicU64::new(first),
             cleaned: AtomicU64::new(0),
         };
         Ok((log, tail, recovered))
+    }
+
+    /// The open file, for as long as the guard lives.
+    pub(super) fn database(&self) -> Result<MappedRwLockReadGuard<'_, Database>, StoreError> {
+        RwLockReadGuard::try_map(self.database.read(), Option::as_ref)
+            .map_err(|_| StoreError("the log is closed".into()))
+    }
+
+    /// Closes the file; later calls fail. Blocks.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        let database = self.database.write().take();
+        guard(&self.path, || {
+            drop(database);
+            Ok(())
+        })
     }
 
     /// Whether purged rows wait to be removed.
@@ -123,7 +140,7 @@ impl LogFile {
         bytes_max: usize,
     ) -> Result<Vec<LogRecord>, StoreError> {
         guard(&self.path, || {
-            let txn = self.database.begin_read().map_err(failed(&self.path))?;
+            let txn = self.database()?.begin_read().map_err(failed(&self.path))?;
             let table = match txn.open_table(LOG) {
                 Ok(table) => table,
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),

@@ -20,7 +20,10 @@ async fn read_state(path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
     let store = StateStore::open(&real::env(), path.into(), tuning()).await;
     let store = store.map_err(|e| e.to_string())?;
     let rows = store.read(|s| s.range(Table::Pin, &[], None, 1000)).await;
-    rows.map_err(|e| e.to_string())
+    let closed = store.close().await;
+    let rows = rows.map_err(|e| e.to_string())?;
+    // A file may be readable and not writable any more.
+    closed.map(|()| rows).map_err(|e| e.to_string())
 }
 
 async fn read_log(path: &Path) -> Result<Vec<LogRecord>, String> {
@@ -45,7 +48,7 @@ async fn write_state(path: &Path) {
         })
     });
     written.await.unwrap();
-    store.sync().await.unwrap();
+    store.close().await.unwrap();
 }
 
 async fn write_log(path: &Path) {
@@ -60,6 +63,7 @@ async fn write_log(path: &Path) {
     let done = Box::new(move |result| drop(tx.send(result)));
     log.append(records.collect(), done).await.unwrap();
     rx.await.unwrap().unwrap();
+    log.close().await.unwrap();
 }
 
 /// The file with some bits flipped or its end cut off.

@@ -48,7 +48,7 @@ async fn what_was_synced_is_there_after_opening_again() {
     append(&log, vec![record(30, 7)]).await;
     log.purge(9, purged_id(9)).await.unwrap();
     assert_eq!(log.bytes(), 20 * 100 + 7);
-    drop(log);
+    log.close().await.unwrap();
     let (log, recovered) = open(&dir).await;
     assert_eq!(recovered.vote.as_deref(), Some(&b"vote"[..]));
     assert_eq!(recovered.committed.as_deref(), Some(&b"committed"[..]));
@@ -91,7 +91,7 @@ async fn an_empty_log_goes_on_where_the_snapshot_ends() {
     log.purge(99, purged_id(99)).await.unwrap();
     assert_eq!((log.last(), log.bytes()), (None, 0));
     append(&log, vec![record(100, 10)]).await;
-    drop(log);
+    log.close().await.unwrap();
     let (log, recovered) = open(&dir).await;
     assert_eq!(recovered.last, Some(record(100, 10)));
     assert_eq!(log.read(0, 200, 1000).await.unwrap(), vec![record(100, 10)]);

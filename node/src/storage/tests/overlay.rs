@@ -116,7 +116,7 @@ proptest! {
                     assert_eq!(synced.log.map(|l| l.index), Some(index));
                 }
                 if reopen {
-                    drop(store);
+                    store.close().await.unwrap();
                     store = open(&dir).await;
                     assert_eq!(store.applied().borrow().index.0, index);
                 }

@@ -2,7 +2,7 @@
 
 use ipfs_cluster_protocol::{
     id::{Rev, Seq},
-    state::{PinSet, Table},
+    state::{PinSet, StateRead, Table},
 };
 use serde_bytes::ByteBuf;
 
@@ -61,21 +61,22 @@ async fn a_state_replaces_another_as_a_whole_and_stays() {
     let sent = chunks(&source).await;
     assert!(sent.len() > 4, "{}", sent.len());
     received(&target, sent).await.unwrap();
-    for store in [target.clone(), {
-        drop(target);
-        open(&to).await
-    }] {
-        assert_eq!(store.position(), source.position());
-        let all = |s: &dyn ipfs_cluster_protocol::state::StateRead| {
-            let blocks = s.set_blocks(PinSet::Everywhere, 0, 100)?;
-            let block = s.set_block(PinSet::Everywhere, 7)?;
-            Ok((s.range(Table::Pin, &[], None, 5000)?, blocks, block))
-        };
-        assert_eq!(
-            store.read(all).await.unwrap(),
-            source.read(all).await.unwrap()
-        );
-    }
+    same(&source, &target).await;
+    target.close().await.unwrap();
+    same(&source, &open(&to).await).await;
+}
+
+async fn same(source: &StateStore, store: &StateStore) {
+    assert_eq!(store.position(), source.position());
+    let all = |s: &dyn StateRead| {
+        let blocks = s.set_blocks(PinSet::Everywhere, 0, 100)?;
+        let block = s.set_block(PinSet::Everywhere, 7)?;
+        Ok((s.range(Table::Pin, &[], None, 5000)?, blocks, block))
+    };
+    assert_eq!(
+        store.read(all).await.unwrap(),
+        source.read(all).await.unwrap()
+    );
 }
 
 #[tokio::test]
