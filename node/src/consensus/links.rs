@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::{SinkExt, StreamExt, future::BoxFuture};
+use futures::{
+    SinkExt, StreamExt,
+    future::BoxFuture,
+    stream::{SplitSink, SplitStream},
+};
 use ipfs_cluster_protocol::{
     codec,
     id::{Incarnation, PeerId},
@@ -54,8 +58,10 @@ pub(crate) trait Links: Send + Sync + 'static {
     fn addresses(&self, peer: &PeerId) -> Vec<String>;
 }
 
+type Frames = Framed<ByteStream, LengthDelimitedCodec>;
+
 /// A byte pipe with frames on it.
-pub(super) struct Pipe(Framed<ByteStream, LengthDelimitedCodec>);
+pub(super) struct Pipe(Frames);
 
 impl Pipe {
     pub(super) fn new(bytes: ByteStream) -> Self {
@@ -127,12 +133,7 @@ impl Pipe {
     }
 
     /// Both directions, for concurrent use.
-    pub(super) fn split(
-        self,
-    ) -> (
-        futures::stream::SplitSink<Framed<ByteStream, LengthDelimitedCodec>, Bytes>,
-        futures::stream::SplitStream<Framed<ByteStream, LengthDelimitedCodec>>,
-    ) {
+    pub(super) fn split(self) -> (SplitSink<Frames, Bytes>, SplitStream<Frames>) {
         self.0.split()
     }
 }

@@ -145,11 +145,7 @@ impl std::fmt::Debug for StateStore {
 
 impl StateStore {
     /// Opens the state file, making an empty one when it is missing.
-    pub async fn open(
-        env: &Env,
-        path: PathBuf,
-        tuning: StateTuning,
-    ) -> Result<Self, OpenError> {
+    pub async fn open(env: &Env, path: PathBuf, tuning: StateTuning) -> Result<Self, OpenError> {
         let write_lane = env.lanes.lane("state-write");
         let (disk, file) = (env.disk.clone(), db_file(&path, &tuning));
         let (database, position) = write_lane

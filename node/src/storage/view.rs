@@ -23,7 +23,8 @@ use super::{
 /// A read transaction keeps every page freed since from being used again: none is held longer.
 const HOLD_MAX: Duration = Duration::from_secs(10);
 
-type Opened = OnceCell<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>>;
+type Stored = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type Opened = OnceCell<Option<Stored>>;
 
 /// One read transaction of the state file, its tables opened as they are used.
 pub(super) struct Base {
@@ -55,7 +56,7 @@ impl Base {
         &'a self,
         cell: &'a Opened,
         rows: Rows,
-    ) -> Result<Option<&'a ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreError> {
+    ) -> Result<Option<&'a Stored>, StoreError> {
         if self.since.elapsed() > HOLD_MAX {
             return Err(StoreError(format!(
                 "a read was not over after {} s",
@@ -73,10 +74,7 @@ impl Base {
         Ok(cell.get().and_then(Option::as_ref))
     }
 
-    fn table(
-        &self,
-        table: Table,
-    ) -> Result<Option<&ReadOnlyTable<&'static [u8], &'static [u8]>>, StoreError> {
+    fn table(&self, table: Table) -> Result<Option<&Stored>, StoreError> {
         let i = table as usize;
         self.opened(&self.tables[i], TABLES[i].1)
     }

@@ -1,5 +1,10 @@
 //! Peers that form, join, write, stop, are wiped, leave.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test plays the disk's bad luck"
+)]
+
 use std::{path::PathBuf, time::Duration};
 
 use futures::future::join_all;

@@ -1,6 +1,11 @@
 //! Cut and flipped files: an error that names the file, or the content as it was; never a panic,
 //! never another content.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test plays the disk's bad luck"
+)]
+
 use std::path::Path;
 
 use bytes::Bytes;

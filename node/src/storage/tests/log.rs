@@ -1,5 +1,10 @@
 //! The log file: appended, read, cut, purged, opened again.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test plays the disk's bad luck"
+)]
+
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
