@@ -169,6 +169,8 @@ pub(crate) fn fix_addresses() -> bool {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod shadow {
+    #![allow(unreachable_pub, reason = "callers find these by their C names")]
+
     use super::{DOMAIN, ENABLED, MONOTONIC_BASE_NS, RANDOM, WALL_BASE_NS, WALL_OFFSET_NS};
     use super::{mix, virtual_ns};
 

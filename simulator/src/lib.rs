@@ -10,10 +10,23 @@
 //! **Architecture invariant:** `unsafe` stands in `interpose.rs` alone, libp2p in `network/` alone;
 //! no code of the peer knows that it is being simulated.
 
+pub mod commands;
 pub mod disk;
+pub mod faults;
+pub mod history;
 pub mod host;
 pub mod interpose;
+pub mod invariants;
 pub mod lanes;
 pub mod network;
+pub mod observe;
+pub mod oracle;
+pub mod panics;
+pub mod peer;
+pub mod process;
+pub mod run;
+pub mod scenario;
 pub mod simulation;
+pub mod span;
+pub mod workload;
 pub mod world;

@@ -1,1 +1,13 @@
-fn main() {}
+//! Runs simulations.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ipfs_cluster_sim::commands::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().execute().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

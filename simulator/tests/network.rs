@@ -1,4 +1,5 @@
 //! The real swarms over simulated pipes: secret, noise, yamux, gossip, partitions, crashes.
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
 //! The real state store on a simulated disk: what a crash takes, and what it must not take.
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 use std::{
     path::PathBuf,

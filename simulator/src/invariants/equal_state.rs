@@ -1,0 +1,64 @@
+//! Two peers that have applied the same commands have the same state, by its rolling hash.
+
+use std::collections::BTreeMap;
+
+use ipfs_cluster_protocol::id::Rev;
+
+use super::Invariant;
+use crate::{observe::Seen, world::HostId};
+
+#[derive(Debug, Default)]
+pub(super) struct EqualState {
+    /// The hash at a rev, and where it was seen first.
+    hashes: BTreeMap<Rev, (u64, HostId)>,
+}
+
+impl Invariant for EqualState {
+    fn name(&self) -> &'static str {
+        "equal-state"
+    }
+
+    fn check(&mut self, seen: &Seen) -> Result<(), String> {
+        let Seen::State { peer, system, .. } = seen else {
+            return Ok(());
+        };
+        let first = self
+            .hashes
+            .entry(system.rev)
+            .or_insert((system.hash, *peer));
+        if first.0 == system.hash {
+            Ok(())
+        } else {
+            Err(format!(
+                "at rev {} peer {} has state {:016x} and peer {peer} {:016x}",
+                system.rev, first.1, first.0, system.hash
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipfs_cluster_protocol::state::System;
+
+    use super::*;
+
+    #[test]
+    fn states_that_differ_at_one_rev_are_found() {
+        let seen = |peer, rev, hash| Seen::State {
+            peer,
+            life: 0,
+            fault: None,
+            system: System {
+                rev: Rev(rev),
+                hash,
+                ..System::default()
+            },
+        };
+        let mut invariant = EqualState::default();
+        for (peer, rev, hash) in [(1, 1, 7), (2, 1, 7), (1, 2, 8)] {
+            assert_eq!(invariant.check(&seen(peer, rev, hash)), Ok(()));
+        }
+        assert!(invariant.check(&seen(2, 2, 7)).is_err());
+    }
+}
