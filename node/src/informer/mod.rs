@@ -5,5 +5,8 @@ mod publish;
 mod sample;
 mod swarm;
 
+#[cfg(test)]
+mod tests;
+
 pub use publish::{Informer, start};
 pub use sample::Settings;

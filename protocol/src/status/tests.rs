@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (seq.clone(), 0usize..8, any::<bool>()).prop_map(|(s, p, d)| Step::Set(s, p, d)),
         2 => seq.clone().prop_map(Step::Clear),
-        1 => (60_000u64..70_000, 1u64..3_000, 0usize..8).prop_map(|(s, n, p)| Step::SetMany(s, n, p)),
+        1 => (65_000u64..66_000, 1u64..1_000, 0usize..8).prop_map(|(s, n, p)| Step::SetMany(s, n, p)),
         5 => Just(Step::Seal),
         2 => Just(Step::Digest),
         1 => Just(Step::Restart),
@@ -98,6 +98,8 @@ enum Message {
 
 struct World {
     own: OwnTable,
+    /// Per seq, every value it had and the `as_of` when it got it, since the owner's last start.
+    history: std::collections::BTreeMap<Seq, Vec<(Rev, Option<PinPhase>)>>,
     sent: Vec<Message>,
     copies: [PeerTable; 2],
     turn: usize,
@@ -133,6 +135,39 @@ impl World {
         }
     }
 
+    /// Notes what a seq is from here on, if that is new.
+    fn note(&mut self, seq: Seq) {
+        let now = self.own.content().get(seq).map(|(phase, _)| phase);
+        let values = self.history.entry(seq).or_default();
+        if values
+            .last()
+            .map_or(now.is_some(), |(_, last)| *last != now)
+        {
+            values.push((self.own.as_of(), now));
+        }
+    }
+
+    /// A copy that claims to know the state up to `as_of` shows no value that the owner had given
+    /// up before: that is what "a phase counts if as_of is recent enough" rests on.
+    fn check_claims(&self) -> Result<(), TestCaseError> {
+        for copy in self.copies.iter().filter(|c| c.id() == self.own.id()) {
+            for (seq, values) in &self.history {
+                let shown = copy.content().get(*seq).map(|(phase, _)| phase);
+                let mut until = values.iter().skip(1).map(|(at, _)| Some(*at)).chain([None]);
+                let mut allowed = values
+                    .iter()
+                    .filter(|_| until.next().flatten().is_none_or(|end| end >= copy.as_of()));
+                let before = values.first().is_none_or(|(at, _)| *at >= copy.as_of());
+                prop_assert!(
+                    allowed.any(|(_, v)| *v == shown) || (before && shown.is_none()),
+                    "{seq} shows {shown:?} as of {}, history {values:?}",
+                    copy.as_of()
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self, step: &Step) {
         let own = &mut self.own;
         let phase = |p: &usize| block::PHASES[*p];
@@ -156,11 +191,20 @@ impl World {
                 self.sent.extend(own.seal().map(Message::Delta));
             }
             Step::Digest => self.sent.extend(own.digest().map(Message::Digest)),
-            Step::Restart => *own = OwnTable::new(table(own.id().boot.0 + 1)),
+            Step::Restart => {
+                *own = OwnTable::new(table(own.id().boot.0 + 1));
+                self.history.clear();
+            }
             Step::Deliver(n) => self.deliver(*n),
             Step::Page => self.page(false),
             Step::PageFromHolder => self.page(true),
             Step::Abort => self.copies[0].abort_pull(),
+        }
+        if let Step::Set(s, ..) | Step::Clear(s) = step {
+            self.note(Seq(*s));
+        }
+        if let Step::SetMany(s, n, _) = step {
+            (*s..s + n).for_each(|s| self.note(Seq(s)));
         }
     }
 
@@ -189,12 +233,14 @@ proptest! {
         let id = table(1);
         let mut world = World {
             own: OwnTable::new(id.clone()),
+            history: std::collections::BTreeMap::new(),
             sent: Vec::new(),
             copies: [PeerTable::new(id, 0), PeerTable::unknown(peer(1), 0)],
             turn: 0,
         };
         for s in &steps {
             world.step(s);
+            world.check_claims()?;
         }
         world.settle();
         for copy in &world.copies {
