@@ -205,7 +205,8 @@ pub(crate) fn help(path: &[&str]) -> Code {
         .iter()
         .try_fold(&mut command, |c, name| c.find_subcommand_mut(name));
     if let Some(command) = found {
-        print!("{}", command.render_help());
+        // Nobody to tell when stdout is closed.
+        let _ = crate::output::write(&command.render_help().to_string());
     }
     Code::Done
 }

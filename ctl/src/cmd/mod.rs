@@ -67,8 +67,8 @@ fn client(global: &Global) -> Result<Client, Failure> {
     if over_tcp && wants_https {
         return Err(Failure::local(
             doing,
-            "https is not available in this build: add --force-http to send credentials over plain \
-             http, or reach the API over libp2p or a unix socket",
+            "https is not available in this build: leave --https out, add --force-http to send \
+             credentials over plain http, or reach the API over libp2p or a unix socket",
         ));
     }
     let secret = secret(&global.secret).map_err(|text| Failure::local(doing, text))?;

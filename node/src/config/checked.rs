@@ -214,9 +214,6 @@ impl<'a> Reader<'a> {
             _ => return Err(s.refuse("profile", "write \"local\" or \"wan\"")),
         };
         Ok(Raft {
-            folder: s
-                .path("data_folder", self.folder)?
-                .unwrap_or_else(|| self.folder.join("raft")),
             profile,
             wait_for_leader_timeout: s.interval("wait_for_leader_timeout")?,
             backups_rotate: s.int("backups_rotate", 1)?,

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use ipfs_cluster_protocol::limits;
 use rand::RngCore;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     document::{Document, Variables},
@@ -145,7 +145,7 @@ fn defaults(options: &InitOptions, host: Option<String>) -> Map<String, Value> {
         set(
             &mut root,
             "cluster.listen_multiaddress",
-            json!([listen.swarm]),
+            listen.swarm.as_str(),
         );
         set(
             &mut root,
@@ -162,7 +162,7 @@ fn defaults(options: &InitOptions, host: Option<String>) -> Map<String, Value> {
             set(
                 &mut root,
                 &at("swarm_listen_multiaddress"),
-                json!([listen.ipfs_swarm]),
+                listen.ipfs_swarm.as_str(),
             );
             set(
                 &mut root,
@@ -209,13 +209,18 @@ fn default_json(key: &Key) -> Value {
         Preset::Float(n) => n.into(),
         Preset::Text(s) => s.into(),
         // One address is written as a text, as the Go program does for its HTTP servers.
-        Preset::List([one]) if key.name.ends_with("listen_multiaddress") => (*one).into(),
+        Preset::List([one]) if is_address(key) => (*one).into(),
         Preset::List(list) => list.to_vec().into(),
         Preset::Map(pairs) => pairs
             .iter()
             .map(|&(k, v)| (k.to_owned(), Value::from(v)))
             .collect(),
     }
+}
+
+/// Whether a list of one is written as a text.
+fn is_address(key: &Key) -> bool {
+    key.name.ends_with("multiaddress") || key.name == "prometheus_endpoint"
 }
 
 /// 64 random hex digits.

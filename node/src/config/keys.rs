@@ -104,6 +104,7 @@ const ALL_TRUSTED: &str = "every peer of a Raft cluster is trusted";
 const GOSSIP: &str = "the gossip mesh sizes itself";
 const JOIN_ONLY: &str = "peers join with `daemon --bootstrap`";
 const NOT_TRACED: &str = "traces are not exported";
+const OWN_FILES: &str = "log and state are kept in the folder `state`";
 const OWN_HOST: &str = "the API is served on the cluster's own libp2p host";
 
 use Kind::{Bool, Duration, Float, Int, Lists, Map, Secret, Secrets, Text, Texts};
@@ -169,12 +170,8 @@ const RAFT: &[Key] = &[
     without("snapshot_interval", Duration, RAFT_BYTES),
     without("snapshot_threshold", Int, RAFT_BYTES),
     without("leader_lease_timeout", Duration, RAFT_PROFILE),
-    hidden("data_folder", Text, N),
-    without(
-        "datastore_namespace",
-        Text,
-        "the state has a file of its own",
-    ),
+    without("data_folder", Text, OWN_FILES),
+    without("datastore_namespace", Text, OWN_FILES),
     key("profile", Text, T("local")),
 ];
 
@@ -400,10 +397,7 @@ pub(super) const SECTIONS: &[Section] = &[
 /// Keys and sections of the Go program that are tolerated whole.
 pub(super) const TOLERATED: &[(&str, &str)] = &[
     ("api.pinsvcapi", "the Pinning Service API is not served"),
-    (
-        "datastore",
-        "the state has a file of its own, raft/state.redb",
-    ),
+    ("datastore", OWN_FILES),
     ("informer.numpin", "no such metric"),
 ];
 

@@ -93,8 +93,6 @@ pub enum Profile {
 /// The log and the state.
 #[derive(Debug, Clone)]
 pub struct Raft {
-    /// Where they are kept.
-    pub folder: PathBuf,
     /// Timing.
     pub profile: Profile,
     /// How long a write waits for a leader.

@@ -58,6 +58,9 @@ impl fmt::Debug for DataFolder {
 }
 
 impl DataFolder {
+    /// Its name inside the configuration folder.
+    pub const NAME: &'static str = NAME;
+
     /// Opens the data folder inside `config_dir`, making it when it is missing, and locks it.
     pub async fn open(env: &Env, config_dir: &Path) -> Result<Self, OpenError> {
         let path = config_dir.join(NAME);

@@ -1,0 +1,146 @@
+//! `state`: the peer's copy of the pinset, on its own.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use ipfs_cluster_node::{
+    config,
+    storage::{DataFolder, StateStore, StateTuning},
+};
+use ipfs_cluster_protocol::{export, id::Seq, state::query};
+
+use super::{Failure, Shell, addresses::Addresses, args::State, fetch};
+
+/// Pins read from the store at once.
+const PAGE: usize = 1000;
+const EXPORTING: &str = "exporting state";
+const CLEANING: &str = "cleaning up state";
+
+/// Where an export goes.
+type Output = Box<dyn Write + Send>;
+
+impl Shell {
+    pub(super) async fn state(&self, command: &State) -> Result<ExitCode, Failure> {
+        match command {
+            State::Export { file } => self.export(file.as_deref()).await?,
+            State::Cleanup { force } => {
+                let question = "The peer's state will be moved aside. Continue?";
+                if !self.confirmed(*force, question)? {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                self.cleanup()?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn export(&self, file: Option<&Path>) -> Result<(), Failure> {
+        let failed = |e: io::Error| Failure::new(EXPORTING, e);
+        let mut output = output(file).map_err(failed)?;
+        match Addresses::read(&self.folder, &*self.env.disk) {
+            Ok(addresses) if self.lock().is_err() => {
+                self.export_running(&addresses, &mut output).await?;
+            }
+            _ => self.export_stopped(&mut output).await?,
+        }
+        output.flush().map_err(failed)
+    }
+
+    /// Asks the running peer.
+    async fn export_running(
+        &self,
+        addresses: &Addresses,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
+        let failed = |text: String| Failure::new(EXPORTING, text);
+        let loaded = config::load(&self.folder, &*self.env.disk, &self.vars);
+        let config = loaded
+            .map_err(|e| Failure::new("loading configurations", e))?
+            .config;
+        let address = addresses.rest.first().ok_or_else(|| {
+            failed("the running peer has no REST API: stop it, then export again".to_owned())
+        })?;
+        let answer = fetch::get(&self.env, address, "/allocations", config.rest.as_ref());
+        let mut answer = answer.await.map_err(failed)?;
+        while answer.has_body()
+            && let Some(piece) = answer.piece().await.map_err(failed)?
+        {
+            let written = output.write_all(&piece);
+            written.map_err(|e| failed(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Reads the files of a peer that does not run.
+    async fn export_stopped(&self, output: &mut Output) -> Result<(), Failure> {
+        let failed = |e: &dyn std::fmt::Display| Failure::new(EXPORTING, e);
+        let _lock = self.lock()?;
+        let path = self.folder.join(DataFolder::NAME).join("state.redb");
+        if !self.env.disk.exists(&path) {
+            let text = format!("{}: the peer has no state yet", path.display());
+            return Err(Failure::new(EXPORTING, text));
+        }
+        let data = DataFolder::open(&self.env, &self.folder).await;
+        let _data = data.map_err(|e| failed(&e))?;
+        let store = StateStore::open(&self.env, path, StateTuning::default()).await;
+        let store = store.map_err(|e| failed(&e))?;
+        let mut from = Some(Seq(0));
+        while let Some(seq) = from {
+            let page = store.read(move |read| query::pins(read, seq, PAGE, &|_| true));
+            let page = page.await.map_err(|e| failed(&e))?;
+            for pin in &page.items {
+                let written = output.write_all(export::line(pin).as_bytes());
+                written.map_err(|e| failed(&e))?;
+            }
+            from = page.next;
+        }
+        Ok(())
+    }
+
+    /// Moves the data folder aside, keeping as many old ones as configured.
+    fn cleanup(&self) -> Result<(), Failure> {
+        let disk = &*self.env.disk;
+        let loaded = config::load(&self.folder, disk, &self.vars);
+        let config = loaded
+            .map_err(|e| Failure::new("loading configurations", e))?
+            .config;
+        let _lock = self.lock()?;
+        let folder = self.folder.join(DataFolder::NAME);
+        if !disk.exists(&folder) {
+            println!("{} does not exist: nothing to clean up", folder.display());
+            return Ok(());
+        }
+        let old = |n: u32| PathBuf::from(format!("{}.old.{n}", folder.display()));
+        let rotate = || -> io::Result<()> {
+            let last = config.raft.backups_rotate.saturating_sub(1);
+            if disk.exists(&old(last)) {
+                disk.remove_dir_all(&old(last))?;
+            }
+            for n in (0..last).rev().filter(|n| disk.exists(&old(*n))) {
+                disk.rename(&old(n), &old(n + 1))?;
+            }
+            disk.rename(&folder, &old(0))?;
+            disk.sync_dir(&self.folder)
+        };
+        rotate().map_err(|e| Failure::new(CLEANING, e))?;
+        println!("the state was moved to {}", old(0).display());
+        Ok(())
+    }
+}
+
+fn output(file: Option<&Path>) -> io::Result<Output> {
+    match file {
+        None => Ok(Box::new(io::BufWriter::new(io::stdout()))),
+        Some(path) => {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "the user names a file of their own"
+            )]
+            let file = std::fs::File::create(path)?;
+            Ok(Box::new(io::BufWriter::new(file)))
+        }
+    }
+}

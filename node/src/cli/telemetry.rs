@@ -1,0 +1,105 @@
+//! The log: to stderr, as text or JSON, with a level per component.
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use super::args::{Global, LogFormat};
+
+/// Names of components, those of the Go program included, and where their events come from.
+const COMPONENTS: &[(&str, &str)] = &[
+    ("cluster", "ipfs_cluster_node::cluster"),
+    ("raft", "ipfs_cluster_node::consensus"),
+    ("consensus", "ipfs_cluster_node::consensus"),
+    ("openraft", "openraft"),
+    ("p2p", "ipfs_cluster_node::net"),
+    ("net", "ipfs_cluster_node::net"),
+    ("restapi", "ipfs_cluster_node::api"),
+    ("restapilog", "ipfs_cluster_node::api"),
+    ("ipfsproxy", "ipfs_cluster_node::api"),
+    ("ipfshttp", "ipfs_cluster_node::ipfs"),
+    ("ipfs", "ipfs_cluster_node::ipfs"),
+    ("pintracker", "ipfs_cluster_node::tracker"),
+    ("tracker", "ipfs_cluster_node::tracker"),
+    ("monitor", "ipfs_cluster_node::monitor"),
+    ("allocator", "ipfs_cluster_node::cluster"),
+    ("diskinfo", "ipfs_cluster_node::informer"),
+    ("informer", "ipfs_cluster_node::informer"),
+    ("repair", "ipfs_cluster_node::repair"),
+    ("status", "ipfs_cluster_node::status"),
+    ("storage", "ipfs_cluster_node::storage"),
+    ("config", "ipfs_cluster_node::config"),
+    ("service", "ipfs_cluster_service"),
+];
+/// Libraries that say too much below this.
+const QUIET: &str = "openraft=warn,libp2p=warn,hyper=warn,h2=warn,netlink_proto=error";
+
+/// A log level that is not understood.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--loglevel: {0:?} is not understood: write error, warn, info, debug or COMPONENT:LEVEL")]
+pub(super) struct LevelError(String);
+
+/// Starts the log.
+pub(super) fn start(global: &Global) -> Result<(), LevelError> {
+    let level = if global.debug {
+        "debug"
+    } else {
+        &global.loglevel
+    };
+    let directives = directives(level)?;
+    let filter = EnvFilter::builder()
+        .parse(directives)
+        .map_err(|e| LevelError(e.to_string()))?;
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = match global.log_format {
+        LogFormat::Text => layer.with_target(true).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(filter)
+        .init();
+    Ok(())
+}
+
+/// `info,raft:debug` as the directives of tracing.
+fn directives(text: &str) -> Result<String, LevelError> {
+    let mut out = QUIET.to_owned();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let error = || LevelError(part.to_owned());
+        let (component, level) = match part.split_once(':') {
+            Some((component, level)) => (Some(component), level),
+            None => (None, part),
+        };
+        let level = match level.to_lowercase().as_str() {
+            "critical" | "error" => "error",
+            "warn" | "warning" => "warn",
+            "info" | "notice" => "info",
+            "debug" => "debug",
+            "trace" => "trace",
+            _ => return Err(error()),
+        };
+        out.push(',');
+        if let Some(name) = component.filter(|c| *c != "*") {
+            let known = COMPONENTS.iter().find(|(n, _)| *n == name);
+            let (_, target) = known.ok_or_else(error)?;
+            out.push_str(&format!("{target}="));
+        }
+        out.push_str(level);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_the_go_program() {
+        let read = directives("warning,raft:debug,*:info").unwrap();
+        assert_eq!(
+            read,
+            format!("{QUIET},warn,ipfs_cluster_node::consensus=debug,info")
+        );
+        assert_eq!(directives("loud"), Err(LevelError("loud".to_owned())));
+        assert!(directives("frob:info").is_err());
+    }
+}
