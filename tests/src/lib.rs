@@ -1,3 +1,21 @@
 //! The harness of the black-box tests, and the house rules.
+//!
+//! [`Cluster`] runs real peers as processes on loopback, in folders of their own, on ports that the
+//! kernel gives. Between peers stand [`Relay`]s, which can stop, cut, delay or throttle what passes.
+//! Nothing waits for time to pass: [`until`] waits for a condition and names it when it fails.
+//!
+//! Ends only processes that it started, by their handles, and all of them when it is dropped.
 
+pub mod binary;
+pub mod cluster;
+pub mod http;
+pub mod peer;
+pub mod relay;
 pub mod tidy;
+pub mod wait;
+
+pub use cluster::{Cluster, Setup};
+pub use http::Answer;
+pub use peer::Peer;
+pub use relay::{Relay, Weather};
+pub use wait::until;

@@ -1,0 +1,244 @@
+//! Several peers with relays between them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    peer::Peer,
+    relay::{Relay, Weather},
+    wait::until,
+};
+
+/// How long the cluster may take to agree. Generous: the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(60);
+/// A secret for all peers of a test.
+const SECRET: &str = "5c1d1fd5ee5a1d3a9e1a3f1b0c2d4e6f8091a2b3c4d5e6f708192a3b4c5d6e7f";
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many peers.
+    pub peers: usize,
+    /// Variables for all of them, over the harness's own.
+    pub vars: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// So many peers with quick metrics.
+    #[must_use]
+    pub fn of(peers: usize) -> Self {
+        Self {
+            peers,
+            vars: Vec::new(),
+        }
+    }
+
+    /// The same with a variable.
+    #[must_use]
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
+        self.vars.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// Peers of one cluster, and the relay in front of each.
+#[derive(Debug)]
+pub struct Cluster {
+    /// By number, from 0.
+    pub peers: Vec<Peer>,
+    relays: Vec<Relay>,
+    setup: Setup,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts a cluster: the first peer forms it, the others join through the first.
+    ///
+    /// # Panics
+    /// When a peer does not get ready, or they do not see each other.
+    pub async fn start(setup: Setup) -> Self {
+        let mut cluster = Self {
+            peers: Vec::new(),
+            relays: Vec::new(),
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            setup,
+        };
+        for _ in 0..cluster.setup.peers {
+            cluster.add().await;
+        }
+        cluster.all_see_each_other().await;
+        cluster
+    }
+
+    /// One more peer, which joins through the first one that runs.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn add(&mut self) -> usize {
+        let number = self.peers.len();
+        let relay = Relay::start().await.expect("a relay can listen");
+        let name = format!("peer{}", number + 1);
+        let vars = self.vars(&name, relay.port());
+        let peer = Peer::init(&name, &self.folder.path().join(&name), vars);
+        self.peers.push(peer);
+        self.relays.push(relay);
+        let bootstrap = self.way_in(number);
+        self.launch(number, &bootstrap).await;
+        number
+    }
+
+    /// Variables of a peer: loopback, kernel-given ports, its relay as its address, quick metrics.
+    fn vars(&self, name: &str, relay: u16) -> Vec<(String, String)> {
+        let relay = format!("/ip4/127.0.0.1/tcp/{relay}");
+        let zero = "/ip4/127.0.0.1/tcp/0";
+        let own = [
+            ("PATH", "/usr/bin:/bin"),
+            ("CLUSTER_PEERNAME", name),
+            ("CLUSTER_SECRET", SECRET),
+            ("CLUSTER_ANNOUNCEMULTIADDRESS", &relay),
+            ("CLUSTER_MDNSINTERVAL", "0s"),
+            ("CLUSTER_MONITORPINGINTERVAL", "1s"),
+            ("CLUSTER_PUBSUBMON_CHECKINTERVAL", "1s"),
+            ("CLUSTER_DISK_METRICTTL", "5s"),
+            ("CLUSTER_TAGS_METRICTTL", "5s"),
+            ("CLUSTER_PINQUEUE_METRICTTL", "5s"),
+            ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", zero),
+            ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero),
+            ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
+            ("CLUSTER_EMBEDDED_APILISTENMULTIADDRESS", zero),
+        ];
+        let owned = own.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let mut vars: Vec<_> = owned.into_iter().collect();
+        for (name, value) in &self.setup.vars {
+            vars.retain(|(n, _)| n != name);
+            vars.push((name.clone(), value.clone()));
+        }
+        vars
+    }
+
+    /// Addresses of the other peers that run.
+    fn way_in(&mut self, number: usize) -> Vec<String> {
+        let relays = self.relays.iter().map(Relay::port);
+        let peers = self.peers.iter_mut().zip(relays).enumerate();
+        let others = peers.filter(|(n, _)| *n != number);
+        others
+            .filter_map(|(_, (peer, port))| {
+                let running = peer.is_running();
+                running.then(|| format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", peer.addresses().id))
+            })
+            .collect()
+    }
+
+    /// Starts the process on a swarm port of its own, and leads its relay there.
+    fn spawn(&mut self, number: usize, bootstrap: &[String]) {
+        let port = free_port();
+        let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+        self.peers[number].set("CLUSTER_LISTENMULTIADDRESS", &listen);
+        self.relays[number].lead_to(port);
+        self.peers[number].spawn(bootstrap);
+    }
+
+    async fn launch(&mut self, number: usize, bootstrap: &[String]) {
+        self.spawn(number, bootstrap);
+        self.peers[number].ready().await;
+    }
+
+    /// Starts a peer again, on new ports, with the addresses of those that run.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn restart(&mut self, number: usize) {
+        let bootstrap = self.way_in(number);
+        self.launch(number, &bootstrap).await;
+    }
+
+    /// Starts all peers at once: none can be ready before a majority runs.
+    ///
+    /// # Panics
+    /// When one does not get ready.
+    pub async fn restart_all(&mut self) {
+        for number in 0..self.peers.len() {
+            self.spawn(number, &[]);
+        }
+        for peer in &mut self.peers {
+            peer.ready().await;
+        }
+    }
+
+    /// The weather in front of a peer: of connections that others made to it.
+    pub fn weather(&self, number: usize, weather: Weather) {
+        self.relays[number].set(weather);
+    }
+
+    /// Waits until every running peer lists every running peer without an error.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn all_see_each_other(&mut self) {
+        let running: Vec<usize> = self.running();
+        for number in &running {
+            let peer = &self.peers[*number];
+            let what = format!("{} sees {} peers", peer.name, running.len());
+            until(&what, LIMIT, || async {
+                let answer = peer
+                    .rest("GET", "/peers")
+                    .await
+                    .map_err(|e| e.to_string())?;
+                let ids = answer.items().map_err(|e| e.to_string())?;
+                let well = ids.iter().filter(|id| id["error"] == "").count();
+                if well >= running.len() {
+                    Ok(())
+                } else {
+                    Err(format!("it sees {well}: {}", answer.text()))
+                }
+            })
+            .await;
+        }
+    }
+
+    /// Numbers of the peers that run.
+    pub fn running(&mut self) -> Vec<usize> {
+        let peers = self.peers.iter_mut().enumerate();
+        peers
+            .filter_map(|(n, peer)| peer.is_running().then_some(n))
+            .collect()
+    }
+
+    /// Waits until a peer shows so many peers in this status for a CID.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn until_status(
+        &self,
+        number: usize,
+        cid: &str,
+        status: &str,
+        count: usize,
+    ) -> Value {
+        let peer = &self.peers[number];
+        let what = format!("{cid} {status} on {count}, as {} sees it", peer.name);
+        until(&what, LIMIT, || async {
+            let answer = peer
+                .rest("GET", &format!("/pins/{cid}"))
+                .await
+                .map_err(|e| e.to_string())?;
+            let info: Value = answer.json().map_err(|e| e.to_string())?;
+            let peers = info["peer_map"].as_object().ok_or("no peer_map")?;
+            let found = peers.values().filter(|p| p["status"] == status).count();
+            if found == count {
+                Ok(info)
+            } else {
+                Err(answer.text())
+            }
+        })
+        .await
+    }
+}
+
+/// A port that nobody has now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    listener.local_addr().expect("a listener has a port").port()
+}

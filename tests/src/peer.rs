@@ -1,0 +1,299 @@
+//! One peer: a folder, a process, a log.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    binary,
+    http::{self, Answer},
+    wait::until,
+};
+
+/// How long a peer may take to be ready, or to stop. Generous: the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Lines of a log that are shown when a test fails.
+const LOG_LINES: usize = 60;
+
+/// Where a peer says that it can be reached.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Addresses {
+    /// Its process.
+    pub pid: u32,
+    /// Its peer ID.
+    pub id: String,
+    /// Of the REST API.
+    pub rest: Vec<String>,
+    /// Of the IPFS proxy.
+    pub proxy: Vec<String>,
+    /// Of its swarm, with `/p2p/`.
+    pub swarm: Vec<String>,
+    /// Of the RPC of an embedded IPFS node.
+    pub ipfs_api: Vec<String>,
+}
+
+/// A peer, running or not.
+#[derive(Debug)]
+pub struct Peer {
+    /// Shown by the cluster.
+    pub name: String,
+    /// Its configuration folder.
+    pub folder: PathBuf,
+    vars: Vec<(String, String)>,
+    child: Option<Child>,
+    addresses: Option<Addresses>,
+}
+
+impl Peer {
+    /// Writes a configuration folder; `vars` count at every start.
+    ///
+    /// # Panics
+    /// When `init` fails.
+    #[must_use]
+    pub fn init(name: &str, folder: &Path, vars: Vec<(String, String)>) -> Self {
+        let peer = Self {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            vars,
+            child: None,
+            addresses: None,
+        };
+        let output = peer
+            .command(&["init", "--ipfs", "embedded"])
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "init of {name}: {output:?}");
+        peer
+    }
+
+    /// Changes what counts from the next start on.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.vars.retain(|(name, _)| name != variable);
+        self.vars.push((variable.to_owned(), value.to_owned()));
+    }
+
+    /// A command of the program in this peer's folder.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary::service());
+        command.env_clear().envs(self.vars.iter().cloned());
+        command.arg("--config").arg(&self.folder).args(args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the process, which is then on its own way; its log goes on in the same file.
+    ///
+    /// # Panics
+    /// When it runs already or cannot be started.
+    pub fn spawn(&mut self, bootstrap: &[String]) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let mut log = fs::OpenOptions::new();
+        let log = log.create(true).append(true).open(self.log_path());
+        let log = log.expect("the log can be opened");
+        let list = bootstrap.join(",");
+        let mut args = vec!["--log-format", "json", "daemon", "--until-stdin-ends"];
+        if !bootstrap.is_empty() {
+            args.extend(["--bootstrap", &list]);
+        }
+        let mut command = self.command(&args);
+        // Piped and held: when the test is gone, so is the peer.
+        command.stdin(Stdio::piped());
+        command.stdout(log.try_clone().expect("a file can be shared"));
+        command.stderr(log);
+        self.child = Some(command.spawn().expect("the program starts"));
+        self.addresses = None;
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends before, or is not ready in time.
+    pub async fn ready(&mut self) {
+        let what = format!("{} ready", self.name);
+        let found = until(&what, LIMIT, || {
+            let found = self.look();
+            std::future::ready(found)
+        });
+        self.addresses = Some(found.await);
+    }
+
+    fn look(&mut self) -> Result<Addresses, String> {
+        let child = self.child.as_mut().ok_or("it was not started")?;
+        if let Ok(Some(status)) = child.try_wait() {
+            panic!("{} ended with {status}:\n{}", self.name, self.log_tail());
+        }
+        let pid = child.id();
+        let text = fs::read(self.folder.join("addresses.json")).map_err(|e| e.to_string())?;
+        let found: Addresses = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+        if found.pid == pid {
+            Ok(found)
+        } else {
+            Err("an old addresses.json".to_owned())
+        }
+    }
+
+    /// Where it can be reached.
+    ///
+    /// # Panics
+    /// When it was never ready since its last start.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        let found = self.addresses.as_ref();
+        found.unwrap_or_else(|| panic!("{} is not ready", self.name))
+    }
+
+    /// The port of its REST API.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn rest_port(&self) -> u16 {
+        port(&self.addresses().rest)
+    }
+
+    /// The port of its IPFS proxy.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn proxy_port(&self) -> u16 {
+        port(&self.addresses().proxy)
+    }
+
+    /// The port of its swarm.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn swarm_port(&self) -> u16 {
+        port(&self.addresses().swarm)
+    }
+
+    /// The port of its IPFS node's RPC.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn ipfs_port(&self) -> u16 {
+        port(&self.addresses().ipfs_api)
+    }
+
+    /// A request to its REST API.
+    pub async fn rest(&self, method: &str, path: &str) -> io::Result<Answer> {
+        http::request(self.rest_port(), method, path).await
+    }
+
+    /// Runs `ipfs-cluster-ctl` against it: exit code, stdout, stderr.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn ctl(&self, args: &[&str]) -> (i32, String, String) {
+        let host = self.addresses().rest.first().cloned().unwrap_or_default();
+        let output = Command::new(binary::ctl())
+            .env_clear()
+            .args(["--host", &host])
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        (code, text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Whether its process runs.
+    pub fn is_running(&mut self) -> bool {
+        match &mut self.child {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            None => false,
+        }
+    }
+
+    /// Ends the process as a power cut would.
+    ///
+    /// # Panics
+    /// When the process cannot be reaped.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Fails only when it has ended already.
+            let _ = child.kill();
+            child.wait().expect("a child can be waited for");
+        }
+    }
+
+    /// Asks it to stop and waits for its exit code.
+    ///
+    /// # Panics
+    /// When it does not stop in time.
+    pub async fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        drop(child.stdin.take());
+        let what = format!("{} stopped", self.name);
+        let code = until(&what, LIMIT, || {
+            std::future::ready(match child.try_wait() {
+                Ok(Some(status)) => Ok(status.code()),
+                Ok(None) => Err("it still runs".to_owned()),
+                Err(e) => Err(e.to_string()),
+            })
+        });
+        code.await
+    }
+
+    /// Waits until the process ends by itself; its exit code.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let what = format!("{} ended", self.name);
+        let mut child = self.child.take()?;
+        let code = until(&what, LIMIT, || {
+            std::future::ready(match child.try_wait() {
+                Ok(Some(status)) => Ok(status.code()),
+                _ => Err("it still runs"),
+            })
+        });
+        code.await
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("peer.log")
+    }
+
+    /// The whole log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.name, self.log_tail());
+        }
+        self.kill();
+    }
+}
+
+fn port(addresses: &[String]) -> u16 {
+    let first = addresses.first().expect("it has such an address");
+    let mut parts = first.split('/').skip_while(|p| *p != "tcp").skip(1);
+    let port = parts.next().and_then(|p| p.parse().ok());
+    port.unwrap_or_else(|| panic!("{first} has no port"))
+}
