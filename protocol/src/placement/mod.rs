@@ -5,7 +5,7 @@
 //! metrics. The user's peers come first, then the present holders in their order, then the best of
 //! the others until there are `max`; fewer than `min` in all is an error and nothing changes.
 //!
-//! The best are chosen over nested partitions ([`spread`]): one level per metric of `allocate_by`,
+//! The best are chosen over nested partitions (`spread`): one level per metric of `allocate_by`,
 //! peers of an equal value of a partitionable metric (a tag) in one partition. Each copy goes where
 //! the fewest copies are already, then where most room is; equal peers are ordered by a hash of
 //! peer and CID, so that they share evenly and every leader answers the same.
