@@ -236,9 +236,8 @@ impl Shared {
             };
             // Its driver may need a moment to notice the end of the last response; one that is not
             // ready by then still sends the last request's body and is given up.
-            match timeout(SETTLE_MAX, conn.sender.ready()).await {
-                Ok(Ok(())) => return Some(conn),
-                Ok(Err(_)) | Err(_) => {}
+            if let Ok(Ok(())) = timeout(SETTLE_MAX, conn.sender.ready()).await {
+                return Some(conn);
             }
         }
     }

@@ -118,8 +118,8 @@ impl Kubo {
 
     fn connect_origins(&self, origins: &[String]) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        for origin in origins.iter().take(ORIGINS_TRIED).cloned() {
-            let (rpc, time) = (self.rpc.clone(), self.timeouts.request);
+        for origin in origins.iter().take(ORIGINS_TRIED) {
+            let (rpc, time, origin) = (self.rpc.clone(), self.timeouts.request, origin.clone());
             tasks.spawn(async move {
                 if let Err(error) = rpc.connect_swarm(&origin, time).await {
                     tracing::debug!(%origin, %error, "the IPFS node did not reach an origin");

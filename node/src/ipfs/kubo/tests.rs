@@ -307,7 +307,7 @@ async fn an_update_is_used_when_its_source_is_pinned() {
     let server = serve("pin-update");
     pin(&kubo(&server), wanted.clone()).await.0.unwrap();
     let update = format!("pin/update?arg={OTHER}&arg={ROOT}&unpin=false");
-    assert_eq!(server.targets()[2..], [update.clone()]);
+    assert_eq!(server.targets().last(), Some(&update));
 
     let server = serve("unknown-command");
     pin(&kubo(&server), wanted).await.0.unwrap();
