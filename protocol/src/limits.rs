@@ -60,6 +60,54 @@ pub const PATH_DEPTH_MAX: usize = 256;
 pub const DIRECTORY_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one bitswap message.
 pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of bitswap messages of all peers that are being read or handled.
+pub const BITSWAP_READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Messages of one peer that are being read or handled.
+pub const BITSWAP_READS_PER_PEER_MAX: usize = 4;
+/// Bytes of blocks from which on a bitswap message takes no further one.
+pub const BITSWAP_BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Entries of one message's wantlist that are read, and wants remembered per peer.
+pub const BITSWAP_WANTS_PER_PEER_MAX: usize = 4096;
+/// Blocks asked of the network at a time; Kubo remembers 1024 wants of a peer.
+pub const BITSWAP_WANTS_MAX: usize = 512;
+/// Answers that wait to be sent to one peer; then no more of its messages are read.
+pub const BITSWAP_ANSWERS_PER_PEER_MAX: usize = 8192;
+/// Wants and cancels that wait to be sent to one peer.
+pub const BITSWAP_ASKS_PER_PEER_MAX: usize = 4096;
+/// Peers connected to the embedded IPFS node.
+pub const IPFS_PEERS_MAX: u32 = 512;
+/// Connections of one such peer.
+pub const IPFS_CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// Inbound streams of all such connections that are being served.
+pub const IPFS_STREAMS_MAX: usize = 8192;
+/// Addresses that the embedded IPFS node keeps dialling.
+pub const IPFS_DIALS_MAX: usize = 4 * MEMBERS_MAX;
+/// Blocks of one DAG that are fetched at a time.
+pub const DAG_FETCHES_MAX: usize = 128;
+/// Links of one DAG that wait to be followed.
+pub const DAG_PENDING_MAX: usize = 1024 * 1024;
+/// Inner nodes of one DAG remembered as seen; further ones are visited each time they are linked.
+pub const DAG_SEEN_MAX: usize = 512 * 1024;
+/// Leaves of a file read ahead of its reader.
+pub const FILE_AHEAD_MAX: usize = 16;
+/// Blocks written in one go, and their bytes.
+pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
+/// Bytes of imported blocks that wait to be written.
+pub const IMPORT_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one frame of the file of pins.
+pub const PIN_FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the file of pins.
+pub const PIN_FILE_BYTES_MAX: u64 = 1 << 30;
+/// HTTP connections to one server, busy and idle, unless told otherwise.
+pub const HTTP_CONNECTIONS_MAX: usize = 128;
+/// Idle HTTP connections to one server; of more, the oldest is closed.
+pub const HTTP_IDLE_MAX: usize = 16;
+/// Bytes of an HTTP response's head.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Blocks in one request to an IPFS node.
+pub const BLOCK_PUT_BLOCKS_MAX: usize = 256;
+/// Bytes of a pin's name that an IPFS node takes.
+pub const IPFS_PIN_NAME_BYTES_MAX: usize = 255;
 /// Jobs that wait in one lane for its thread; further callers wait for room.
 pub const LANE_JOBS_MAX: usize = 1024;
 /// Bytes of a JSON body.
@@ -78,6 +126,10 @@ const _: () = assert!(ENTRY_BYTES_MAX * 2 <= APPEND_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(FILE_LINKS_MAX * 128 <= BLOCK_BYTES_MAX);
+const _: () =
+    assert!(BITSWAP_MESSAGE_BYTES_MAX * BITSWAP_READS_PER_PEER_MAX < BITSWAP_READ_BYTES_MAX);
+const _: () = assert!(BITSWAP_WANTS_MAX * 2 <= BITSWAP_ASKS_PER_PEER_MAX);
+const _: () = assert!(BITSWAP_BATCH_BYTES_MAX + BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
 /// Bytes of one error text in a status table.
 pub const STATUS_ERROR_BYTES_MAX: usize = 256;

@@ -23,6 +23,7 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use ipfs_cluster_protocol::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_IDLE_MAX};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -39,17 +40,11 @@ pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// How long a connection may lie idle before it is not used again. Below the 5 s after which
 /// Node's servers (js-ipfs) close theirs, so that a request does not race with that.
-const IDLE_MAX: Duration = Duration::from_secs(4);
+const IDLE_TIME: Duration = Duration::from_secs(4);
 /// How long a kept connection may take to become ready.
-const SETTLE_MAX: Duration = Duration::from_millis(20);
-/// Connections kept; of more, the oldest is closed.
-const IDLE_CONNECTIONS_MAX: usize = 16;
+const SETTLE_TIME: Duration = Duration::from_millis(20);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections of one client, busy and idle, unless told otherwise.
-const CONNECTIONS_DEFAULT: usize = 128;
-/// Bytes of a response's head.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why a request got no response.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +126,7 @@ impl fmt::Debug for HttpClient {
 impl HttpClient {
     /// A client of the server at `addr`. Nothing is opened before the first request.
     pub fn new(connect: Arc<dyn ConnectDoor>, addr: Addr) -> Self {
-        Self::with_connections(connect, addr, CONNECTIONS_DEFAULT)
+        Self::with_connections(connect, addr, HTTP_CONNECTIONS_MAX)
     }
 
     /// The same with another bound on connections in use; further requests wait for one.
@@ -231,12 +226,12 @@ impl Shared {
         loop {
             let mut conn = {
                 let mut idle = self.idle.lock();
-                idle.retain(|i| i.since.elapsed() < IDLE_MAX && !i.conn.sender.is_closed());
+                idle.retain(|i| i.since.elapsed() < IDLE_TIME && !i.conn.sender.is_closed());
                 idle.pop()?.conn
             };
             // Its driver may need a moment to notice the end of the last response; one that is not
             // ready by then still sends the last request's body and is given up.
-            if let Ok(Ok(())) = timeout(SETTLE_MAX, conn.sender.ready()).await {
+            if let Ok(Ok(())) = timeout(SETTLE_TIME, conn.sender.ready()).await {
                 return Some(conn);
             }
         }
@@ -252,7 +247,7 @@ impl Shared {
                 source,
             })?;
         let (sender, driver) = http1::Builder::new()
-            .max_header_size(HEAD_BYTES_MAX)
+            .max_header_size(HTTP_HEAD_BYTES_MAX)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| self.broken(&e))?;
@@ -309,7 +304,7 @@ impl Lease {
                 conn: self.conn,
                 since: Instant::now(),
             });
-            if idle.len() > IDLE_CONNECTIONS_MAX {
+            if idle.len() > HTTP_IDLE_MAX {
                 idle.remove(0);
             }
         }

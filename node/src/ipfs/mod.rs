@@ -5,10 +5,12 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 use ipfs_cluster_protocol::{
+    content::hash::VerifyError,
     id::{Cid, PeerId},
     pin::PinMode,
 };
 
+pub mod embedded;
 pub mod http;
 pub mod kubo;
 #[cfg(test)]
@@ -32,6 +34,12 @@ pub enum IpfsError {
     /// This kind of node cannot do it.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
+}
+
+impl From<VerifyError> for IpfsError {
+    fn from(error: VerifyError) -> Self {
+        Self::Refused(error.to_string())
+    }
 }
 
 /// Who the node is.

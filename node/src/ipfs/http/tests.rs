@@ -1,3 +1,5 @@
+//! The client against a server that follows a script.
+
 use http_body_util::StreamBody;
 
 use super::*;
@@ -98,7 +100,7 @@ async fn a_kept_connection_is_not_used_after_it_lay_idle() {
     let client = client(&server);
     for expected in [0, 0, 1] {
         if expected == 1 {
-            tokio::time::sleep(IDLE_MAX).await;
+            tokio::time::sleep(IDLE_TIME).await;
         }
         text(client.request(post("/", empty()), SOON).await.unwrap()).await;
         assert_eq!(server.got().last().unwrap().connection, expected);

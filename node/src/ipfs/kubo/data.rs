@@ -9,7 +9,7 @@ use ipfs_cluster_protocol::{
         path::ContentPath,
     },
     id::Cid,
-    limits::BLOCK_BYTES_MAX,
+    limits::{BLOCK_BYTES_MAX, BLOCK_PUT_BLOCKS_MAX},
 };
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -17,10 +17,8 @@ use tokio::time::Instant;
 use super::{Kubo, call::Call};
 use crate::ipfs::{IpfsError, IpfsStream, http::full};
 
-/// Bytes of blocks in one `block/put`.
-const BATCH_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX;
-/// Blocks in one `block/put`.
-const BATCH_BLOCKS_MAX: usize = 256;
+/// Bytes of blocks from which on a `block/put` takes no further one.
+const BATCH_BYTES: usize = 2 * BLOCK_BYTES_MAX;
 
 #[derive(Deserialize)]
 struct PutLine {
@@ -75,12 +73,6 @@ impl Kind {
     }
 }
 
-impl From<VerifyError> for IpfsError {
-    fn from(error: VerifyError) -> Self {
-        Self::Refused(error.to_string())
-    }
-}
-
 impl Kubo {
     pub(super) async fn put_blocks(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), IpfsError> {
         let mut rest = blocks.as_slice();
@@ -91,10 +83,10 @@ impl Kubo {
             }
             let kind = Kind::of(cid)?;
             let (mut n, mut bytes) = (0, 0);
-            for (cid, data) in rest.iter().take(BATCH_BLOCKS_MAX) {
+            for (cid, data) in rest.iter().take(BLOCK_PUT_BLOCKS_MAX) {
                 bytes += data.len();
                 let same = inlined(cid).is_none() && Kind::of(cid)? == kind;
-                if !same || (n > 0 && bytes > BATCH_BYTES_MAX) {
+                if !same || (n > 0 && bytes > BATCH_BYTES) {
                     break;
                 }
                 n += 1;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
-use ipfs_cluster_protocol::{id::Cid, pin::PinMode};
+use ipfs_cluster_protocol::{id::Cid, limits::IPFS_PIN_NAME_BYTES_MAX, pin::PinMode};
 use serde::Deserialize;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -15,8 +15,6 @@ use crate::ipfs::{IpfsError, IpfsStream, PinProgress, PinRequest};
 
 /// Origins of a pin that the node is told to connect to.
 const ORIGINS_TRIED: usize = 10;
-/// Bytes of a name that Kubo takes.
-const NAME_BYTES_MAX: usize = 255;
 
 /// A line of `pin/add`: `{}` every half second while nothing came, then counts, `Pins` at the end.
 #[derive(Deserialize)]
@@ -64,7 +62,7 @@ impl Kubo {
             .with("recursive", request.mode == PinMode::Recursive)
             .with("progress", true);
         if !request.name.is_empty() && self.has_names().await {
-            let end = request.name.floor_char_boundary(NAME_BYTES_MAX);
+            let end = request.name.floor_char_boundary(IPFS_PIN_NAME_BYTES_MAX);
             call = call.with("name", &request.name[..end]);
         }
         // A node without progress (js-ipfs) sends its head at the end: then all must fit.

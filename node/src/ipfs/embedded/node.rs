@@ -1,0 +1,222 @@
+//! The node as the cluster sees it.
+
+use std::io;
+
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream};
+use ipfs_cluster_protocol::{
+    content::hash::verify,
+    id::{Cid, PeerId},
+    pin::PinMode,
+};
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{
+    CALL_TIMEOUT, Embedded, PinsError, StoreError,
+    bitswap::{FetchError, OpenStream, Version},
+    dag::{DagError, Source},
+    net::Net,
+    pins::Pinned,
+};
+use crate::{
+    env::RawPipe,
+    ipfs::{IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat},
+};
+
+/// Origins of a pin that are connected to.
+const ORIGINS_TRIED: usize = 10;
+/// Pins listed at a time.
+const PAGE: usize = 1024;
+
+impl From<StoreError> for IpfsError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::Unreachable(error.to_string()),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<PinsError> for IpfsError {
+    fn from(error: PinsError) -> Self {
+        match error {
+            PinsError::Closed => Self::Unreachable(error.to_string()),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<FetchError> for IpfsError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Store(error) => error.into(),
+            FetchError::Name(error) => Self::Refused(error.to_string()),
+            FetchError::Closed => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+impl From<DagError> for IpfsError {
+    fn from(error: DagError) -> Self {
+        match error {
+            DagError::Stalled(time) => Self::Stalled(time),
+            DagError::Fetch(error) => error.into(),
+            DagError::Links { .. } | DagError::TooWide => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl OpenStream for Net {
+    fn open(&self, peer: PeerId) -> BoxFuture<'static, io::Result<(Version, RawPipe)>> {
+        let net = self.clone();
+        Box::pin(async move { Net::open(&net, &peer).await.map_err(io::Error::other) })
+    }
+}
+
+impl Embedded {
+    /// Stores blocks whose names were checked, and serves those who wait for them.
+    pub(super) async fn put(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), IpfsError> {
+        self.store.put(blocks.clone()).await?;
+        self.bitswap.stored(&blocks);
+        Ok(())
+    }
+
+    async fn do_pin(
+        &self,
+        request: PinRequest,
+        mut progress: Box<dyn FnMut(PinProgress) + Send>,
+    ) -> Result<(), IpfsError> {
+        let PinRequest {
+            cid, mode, name, ..
+        } = request;
+        match self.pins.get(&cid) {
+            Some(pin) if pin.mode == mode && pin.name == name => return Ok(()),
+            Some(pin) if pin.mode == PinMode::Recursive && mode == PinMode::Direct => {
+                let text = format!("pin: {cid} already pinned recursively");
+                return Err(IpfsError::Refused(text));
+            }
+            _ => {}
+        }
+        // Ends with the pin, whether the origins answered or not.
+        let _connecting = self.connect_origins(&request.origins);
+        let source = Source {
+            bitswap: &self.bitswap,
+            store: &self.store,
+            stall: self.pin_timeout,
+        };
+        let recursive = mode == PinMode::Recursive;
+        source.fetch(cid, recursive, &mut progress).await?;
+        // Every block is durable: only now is the pin.
+        self.pins.set(cid, Some(Pinned { mode, name })).await?;
+        Ok(())
+    }
+
+    fn connect_origins(&self, origins: &[String]) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for origin in origins.iter().take(ORIGINS_TRIED) {
+            let (net, origin) = (self.net.clone(), origin.clone());
+            tasks.spawn(async move {
+                if let Err(error) = net.connect(&origin).await {
+                    tracing::debug!(%origin, %error, "an origin was not reached");
+                }
+            });
+        }
+        tasks
+    }
+
+    fn list_pins(&self) -> IpfsStream<(Cid, PinMode)> {
+        let pins = self.pins.clone();
+        let pages = stream::unfold(None, move |from| {
+            let page = pins.page(from, PAGE);
+            let last = page.last().map(|(cid, _)| *cid);
+            std::future::ready(last.map(|last| (page, Some(last))))
+        });
+        let flat = pages.flat_map(|page| stream::iter(page.into_iter().map(Ok)));
+        flat.boxed()
+    }
+}
+
+impl IpfsNode for Embedded {
+    fn id(&self) -> BoxFuture<'_, Result<IpfsId, IpfsError>> {
+        let id = IpfsId {
+            id: self.peer_id().clone(),
+            addresses: self.addresses(),
+        };
+        Box::pin(std::future::ready(Ok(id)))
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<String, IpfsError>> {
+        let version = env!("CARGO_PKG_VERSION").to_string();
+        Box::pin(std::future::ready(Ok(version)))
+    }
+
+    fn pin(
+        &self,
+        request: PinRequest,
+        progress: Box<dyn FnMut(PinProgress) + Send>,
+    ) -> BoxFuture<'_, Result<(), IpfsError>> {
+        Box::pin(self.do_pin(request, progress))
+    }
+
+    fn unpin(&self, cid: Cid) -> BoxFuture<'_, Result<(), IpfsError>> {
+        Box::pin(async move {
+            if self.pins.get(&cid).is_none() {
+                return Err(IpfsError::NotPinned);
+            }
+            Ok(self.pins.set(cid, None).await?)
+        })
+    }
+
+    fn pin_mode(&self, cid: Cid) -> BoxFuture<'_, Result<Option<PinMode>, IpfsError>> {
+        let mode = self.pins.get(&cid).map(|pin| pin.mode);
+        Box::pin(std::future::ready(Ok(mode)))
+    }
+
+    fn pin_ls(&self) -> BoxFuture<'_, Result<IpfsStream<(Cid, PinMode)>, IpfsError>> {
+        Box::pin(std::future::ready(Ok(self.list_pins())))
+    }
+
+    fn repo_stat(&self) -> BoxFuture<'_, Result<RepoStat, IpfsError>> {
+        Box::pin(async move {
+            Ok(RepoStat {
+                repo_size: self.store.used().await?,
+                storage_max: self.store.max(),
+            })
+        })
+    }
+
+    fn swarm_connect(&self, address: String) -> BoxFuture<'_, Result<(), IpfsError>> {
+        Box::pin(async move { self.net.connect(&address).await.map_err(IpfsError::Refused) })
+    }
+
+    fn swarm_peers(&self) -> BoxFuture<'_, Result<Vec<PeerId>, IpfsError>> {
+        Box::pin(std::future::ready(Ok(self.net.connected())))
+    }
+
+    fn block_put(&self, blocks: Vec<(Cid, Bytes)>) -> BoxFuture<'_, Result<(), IpfsError>> {
+        Box::pin(async move {
+            for (cid, data) in &blocks {
+                verify(cid, data)?;
+            }
+            self.put(blocks).await
+        })
+    }
+
+    fn block_get(&self, cid: Cid) -> BoxFuture<'_, Result<Bytes, IpfsError>> {
+        Box::pin(async move {
+            let session = self.bitswap.session();
+            match timeout(CALL_TIMEOUT, session.get(&cid)).await {
+                Ok(block) => Ok(block?),
+                Err(_) => Err(IpfsError::Stalled(CALL_TIMEOUT)),
+            }
+        })
+    }
+
+    fn resolve(&self, path: String) -> BoxFuture<'_, Result<Cid, IpfsError>> {
+        Box::pin(async move { self.resolve_path(&path).await })
+    }
+
+    fn cat(&self, path: String) -> BoxFuture<'_, Result<IpfsStream<Bytes>, IpfsError>> {
+        Box::pin(async move { self.read_file(&path).await })
+    }
+}

@@ -1,0 +1,262 @@
+//! The blockstore: durable blocks, checked whenever they are read.
+//!
+//! Nothing is kept in memory per block. Writes go through four lanes, each the owner of its share of
+//! the shards, so that many syncs are in flight at a time; reads have lanes of their own and never
+//! wait for a sync.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use ipfs_cluster_protocol::{
+    content::hash::{inlined, verify},
+    id::Cid,
+    limits::STORE_BATCH_BLOCKS_MAX,
+};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::env::{Env, Lane, LaneClosed};
+
+mod files;
+#[cfg(test)]
+mod tests;
+
+use files::{Files, LaneState};
+
+const WRITE_LANES: usize = 4;
+const READ_LANES: usize = 2;
+
+/// Why a block could not be stored or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk said no.
+    #[error("{}: {text}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The disk's words.
+        text: String,
+    },
+    /// The configured maximum is reached.
+    #[error("the IPFS store is full: {used} bytes used of {max}, {incoming} more do not fit")]
+    Full {
+        /// Bytes held.
+        used: u64,
+        /// Bytes allowed.
+        max: u64,
+        /// Bytes that were to come.
+        incoming: u64,
+    },
+    /// A file no longer holds its block. It was moved aside.
+    #[error("block {cid} was corrupt on disk and was moved aside ({})", path.display())]
+    Corrupt {
+        /// The block.
+        cid: Cid,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// The node shuts down.
+    #[error("the IPFS store is closed")]
+    Closed,
+}
+
+impl From<LaneClosed> for StoreError {
+    fn from(_: LaneClosed) -> Self {
+        Self::Closed
+    }
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Store(Arc<Inner>);
+
+struct Inner {
+    files: Files,
+    write: Vec<(Lane, Arc<Mutex<LaneState>>)>,
+    read: Vec<Lane>,
+    /// Spreads reads over their lanes.
+    reads: AtomicUsize,
+    /// Bytes of all blocks counted so far.
+    used: AtomicU64,
+    max: u64,
+    /// True once every shard found at the start is counted and its names are durable.
+    settled: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in a folder. [`Store::settle`] must be run beside it.
+    pub(super) async fn open(root: PathBuf, max: u64, env: &Env) -> Result<Self, StoreError> {
+        let files = Files::new(env.disk.clone(), root);
+        let write = (0..WRITE_LANES).map(|n| {
+            let lane = env.lanes.lane(&format!("ipfs-write-{n}"));
+            (lane, Arc::new(Mutex::new(LaneState::default())))
+        });
+        let read = (0..READ_LANES).map(|n| env.lanes.lane(&format!("ipfs-read-{n}")));
+        let store = Self(Arc::new(Inner {
+            files: files.clone(),
+            write: write.collect(),
+            read: read.collect(),
+            reads: AtomicUsize::new(0),
+            used: AtomicU64::new(0),
+            max,
+            settled: watch::channel(false).0,
+        }));
+        store.reader().run(move || files.prepare()).await??;
+        Ok(store)
+    }
+
+    /// Counts what the store holds, and makes durable what an earlier process may not have synced.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        let files = self.0.files.clone();
+        let shards = self.reader().run(move || files.shards()).await??;
+        for shard in shards {
+            let (lane, state) = &self.0.write[lane_of(&shard)];
+            let (files, state) = (self.0.files.clone(), state.clone());
+            let settle = lane.run(move || files.settle(&mut state.lock(), shard));
+            self.0.used.fetch_add(settle.await??, Ordering::Relaxed);
+        }
+        self.0.settled.send_replace(true);
+        Ok(())
+    }
+
+    /// Resolves when all blocks that can be seen are durable.
+    pub(super) async fn settled(&self) -> Result<(), StoreError> {
+        let mut settled = self.0.settled.subscribe();
+        let done = settled.wait_for(|done| *done).await;
+        done.map(|_| ()).map_err(|_| StoreError::Closed)
+    }
+
+    /// Bytes held, once they are counted.
+    pub(super) async fn used(&self) -> Result<u64, StoreError> {
+        self.settled().await?;
+        Ok(self.0.used.load(Ordering::Relaxed))
+    }
+
+    /// Bytes allowed.
+    pub(super) fn max(&self) -> u64 {
+        self.0.max
+    }
+
+    /// Stores blocks that were verified; durable at return. Blocks carried by their names are not
+    /// stored.
+    pub(super) async fn put(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+        let mut by_lane: BTreeMap<usize, Vec<(Cid, Bytes)>> = BTreeMap::new();
+        let (mut incoming, mut names) = (0, BTreeSet::new());
+        for (cid, data) in blocks {
+            if inlined(&cid).is_none() && names.insert(cid.0.hash().to_bytes()) {
+                incoming += data.len() as u64;
+                let lane = lane_of(&self.0.files.place(&cid).shard);
+                by_lane.entry(lane).or_default().push((cid, data));
+            }
+        }
+        let used = self.0.used.load(Ordering::Relaxed);
+        if used.saturating_add(incoming) > self.0.max {
+            let max = self.0.max;
+            return Err(StoreError::Full {
+                used,
+                max,
+                incoming,
+            });
+        }
+        let writes = by_lane.into_iter().map(|(n, blocks)| self.write(n, blocks));
+        try_join_all(writes).await?;
+        Ok(())
+    }
+
+    async fn write(&self, n: usize, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+        let (lane, state) = &self.0.write[n];
+        let (inner, state) = (self.0.clone(), state.clone());
+        let write = lane.run(move || {
+            let mut state = state.lock();
+            for batch in blocks.chunks(STORE_BATCH_BLOCKS_MAX) {
+                let grown = inner.files.write(n, &mut state, batch)?;
+                inner.used.fetch_add(grown, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        write.await?
+    }
+
+    /// A block, if it is here. Fails when what is here is something else.
+    pub(super) async fn get(&self, cid: &Cid) -> Result<Option<Bytes>, StoreError> {
+        if let Some(data) = inlined(cid) {
+            return Ok(Some(Bytes::copy_from_slice(data)));
+        }
+        let (files, cid) = (self.0.files.clone(), *cid);
+        let read = self.reader().run(move || {
+            let data = files.read(&cid)?;
+            let good = data.as_ref().is_none_or(|d| verify(&cid, d).is_ok());
+            Ok::<_, StoreError>(good.then_some(data))
+        });
+        match read.await?? {
+            Some(data) => Ok(data),
+            None => self.move_aside(cid).await,
+        }
+    }
+
+    /// In the lane that writes the block: it may have been written anew meanwhile.
+    async fn move_aside(&self, cid: Cid) -> Result<Option<Bytes>, StoreError> {
+        let place = self.0.files.place(&cid);
+        let (lane, _) = &self.0.write[lane_of(&place.shard)];
+        let inner = self.0.clone();
+        let moved = lane.run(move || {
+            if let Some(data) = inner.files.read(&cid)? {
+                if verify(&cid, &data).is_ok() {
+                    return Ok(Some(data));
+                }
+                let gone = inner.files.quarantine(&cid)?;
+                let less = |used: u64| Some(used.saturating_sub(gone));
+                let (order, load) = (Ordering::Relaxed, Ordering::Relaxed);
+                let _ = inner.used.fetch_update(order, load, less);
+            }
+            Err(StoreError::Corrupt {
+                cid,
+                path: place.path,
+            })
+        });
+        moved.await?
+    }
+
+    /// The lengths of the blocks that are here.
+    pub(super) async fn lens(&self, cids: Vec<Cid>) -> Result<Vec<Option<u64>>, StoreError> {
+        let files = self.0.files.clone();
+        let len = move |cid: &Cid| match inlined(cid) {
+            Some(data) => Ok(Some(data.len() as u64)),
+            None => files.len(cid),
+        };
+        let all = self.reader().run(move || cids.iter().map(len).collect());
+        all.await?
+    }
+
+    /// Resolves when what runs in the lanes has run.
+    pub(super) async fn drain(&self) {
+        let lanes = self.0.write.iter().map(|(lane, _)| lane.run(|| ()));
+        // A closed lane runs nothing any more.
+        let _ = futures::future::join_all(lanes).await;
+    }
+
+    fn reader(&self) -> &Lane {
+        let n = self.0.reads.fetch_add(1, Ordering::Relaxed);
+        &self.0.read[n % READ_LANES]
+    }
+}
+
+/// The lane that owns a shard.
+fn lane_of(shard: &str) -> usize {
+    shard.bytes().map(usize::from).sum::<usize>() % WRITE_LANES
+}
