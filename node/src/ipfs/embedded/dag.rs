@@ -33,7 +33,7 @@ pub(super) enum DagError {
     #[error("{cid}: {error}")]
     Links {
         /// The block.
-        cid: Cid,
+        cid: Box<Cid>,
         /// What is wrong with it.
         error: LinksError,
     },
@@ -103,7 +103,10 @@ impl Source<'_> {
         }
         let block = session.get(&cid).await?;
         let children = match recursive {
-            true => links(&cid, &block).map_err(|error| DagError::Links { cid, error })?,
+            true => links(&cid, &block).map_err(|error| DagError::Links {
+                cid: Box::new(cid),
+                error,
+            })?,
             false => vec![],
         };
         Ok((block.len() as u64, children))

@@ -69,7 +69,7 @@ impl From<DagError> for IpfsError {
 impl OpenStream for Net {
     fn open(&self, peer: PeerId) -> BoxFuture<'static, io::Result<(Version, RawPipe)>> {
         let net = self.clone();
-        Box::pin(async move { Net::open(&net, &peer).await.map_err(io::Error::other) })
+        Box::pin(async move { Self::open(&net, &peer).await.map_err(io::Error::other) })
     }
 }
 

@@ -1,4 +1,8 @@
 //! Whole nodes over real sockets and files.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests damage files behind the node's back"
+)]
 
 use std::{
     path::Path,

@@ -1,4 +1,8 @@
 //! Several nodes' bitswap over pipes in memory, each with a store on real files.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests damage files behind the node's back"
+)]
 
 use std::io;
 

@@ -14,7 +14,11 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Behaviour, BehaviourEvent, OpenError, Shared, StreamUser, own_id, streams::Incoming};
+use super::{
+    OpenError, Shared, StreamUser, own_id,
+    start::{Behaviour, BehaviourEvent},
+    streams::Incoming,
+};
 use crate::ipfs::embedded::bitswap::Version;
 
 /// How often members that are not connected are dialled.

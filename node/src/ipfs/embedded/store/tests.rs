@@ -1,4 +1,8 @@
 //! The store over real files.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests damage files behind the node's back"
+)]
 
 use std::path::Path;
 
