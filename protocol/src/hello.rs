@@ -9,11 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::{ClusterId, Epoch, Incarnation};
 
 /// The oldest version of the stream protocols this program speaks.
-pub const WIRE_MIN: u32 = 1;
+pub const WIRE_OLDEST: u32 = 1;
 /// The newest version of the stream protocols this program speaks.
-pub const WIRE_MAX: u32 = 1;
-/// Bytes of an encoded [`Hello`] or [`Answer`].
-pub const HELLO_BYTES_MAX: usize = 4096;
+pub const WIRE_NEWEST: u32 = 1;
 
 /// What a peer says of itself when a stream opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +37,8 @@ impl Default for Hello {
             cluster: None,
             epoch: Epoch(0),
             incarnation: None,
-            wire_min: WIRE_MIN,
-            wire_max: WIRE_MAX,
+            wire_min: WIRE_OLDEST,
+            wire_max: WIRE_NEWEST,
             features: 0,
         }
     }
@@ -164,7 +162,7 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec;
+    use crate::{codec, limits::HELLO_BYTES_MAX};
 
     fn of(cluster: u8, epoch: u64) -> Hello {
         Hello {

@@ -116,8 +116,64 @@ pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const DURATION_CHARS_MAX: usize = 64;
 /// Bytes of a file in the configuration folder.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of an encoded `Hello` or its answer.
+pub const HELLO_BYTES_MAX: usize = 4096;
+/// Reads thrown away before hanging up on a wrong secret, as an unread byte would turn the end
+/// into a reset.
+pub const NET_DRAIN_READS_MAX: usize = 64;
+/// Bytes of the `peerstore` file.
+pub const PEERSTORE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Lines of the `peerstore` file that are used.
+pub const PEERSTORE_LINES_MAX: usize = 16 * 1024;
+/// Commands that wait for the network's event loop.
+pub const NET_COMMANDS_MAX: usize = 512;
+/// Streams being negotiated on one connection: bursts are normal.
+pub const NET_NEGOTIATING_MAX: usize = 1024;
+/// Room for the envelope around a gossip body, gossipsub's own fields included.
+pub const GOSSIP_ENVELOPE_BYTES_MAX: usize = 4096;
+/// Hosts and Go peers whose visits are remembered.
+pub const NET_STRANGERS_MAX: usize = 1024;
+/// Streams being introduced at a time; the others wait in their connections.
+pub const NET_INTRODUCTIONS_MAX: usize = 1024;
+/// Addresses a peer tells others.
+pub const NET_ADVERTISED_MAX: usize = 16;
+/// Peers in the address book.
+pub const NET_PEERS_MAX: usize = 4096;
+/// Addresses kept per peer that others mentioned.
+pub const NET_HINTS_MAX: usize = 8;
+/// Connections being made, each way.
+pub const NET_HANDSHAKES_MAX: u32 = 512;
+/// Connections with one peer that is no member.
+pub const NET_CONNECTIONS_PER_STRANGER_MAX: u32 = 8;
+/// Callers that wait for the same peer.
+pub const NET_DIAL_WAITERS_MAX: usize = 1024;
+/// Peers being connected to.
+pub const NET_DIALS_MAX: usize = 1024;
+/// Searches for peers at a time.
+pub const NET_SEARCHES_MAX: usize = 16;
+/// Peers whose refusal was logged.
+pub const NET_LOGGED_MAX: usize = 1024;
+/// Connection events a slow listener may lag behind.
+pub const NET_EVENTS_MAX: usize = 1024;
+/// Further attempts to open a stream when a connection ends while it is being opened.
+pub const NET_OPEN_RETRIES_MAX: u32 = 2;
+/// Streams of one protocol that wait to be served.
+pub const NET_ACCEPTED_PER_PROTOCOL_MAX: usize = 256;
+/// Gossip messages of one topic that wait for their subscriber.
+pub const GOSSIP_WAITING_MAX: usize = 1024;
+/// Streams open at a time on one connection.
+pub const NET_STREAMS_PER_CONNECTION_MAX: usize = 2048;
+/// Streams accepted by all connections that wait for the acceptor.
+pub const NET_ACCEPTED_MAX: usize = 512;
+/// Streams negotiated on one connection that wait for room among the accepted.
+pub const NET_WAITING_PER_CONNECTION_MAX: usize = 1024;
+/// Streams being opened on one connection at a time.
+pub const NET_OPENING_PER_CONNECTION_MAX: usize = 512;
+/// Streams asked for on one connection that wait for their turn.
+pub const NET_WANTED_PER_CONNECTION_MAX: usize = 4096;
 
 // A placed pin names at most every member once, in at most 48 encoded bytes each.
+
 const _: () = assert!(SPEC_BYTES_MAX + MEMBERS_MAX * 48 + 2048 <= PIN_BYTES_MAX);
 const _: () = assert!(GONE_SEQS_MAX * 9 + 256 <= ENTRY_BYTES_MAX);
 const _: () = assert!(PIN_BYTES_MAX <= ROW_BYTES_MAX);

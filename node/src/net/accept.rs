@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use futures::{StreamExt as _, channel::mpsc};
+use ipfs_cluster_protocol::limits;
 use tokio::task::JoinSet;
 
 use super::{introduce, shared::Shared, streams::Inbound};
-
-/// Streams being introduced at a time; the others wait in their connections.
-const INTRODUCTIONS_MAX: usize = 1024;
 
 /// Runs until the swarm is gone.
 pub(super) async fn run(mut inbound: mpsc::Receiver<Inbound>, shared: Arc<Shared>) {
@@ -17,7 +15,7 @@ pub(super) async fn run(mut inbound: mpsc::Receiver<Inbound>, shared: Arc<Shared
         tokio::select! {
             biased;
             Some(_) = tasks.join_next() => {}
-            next = inbound.next(), if tasks.len() < INTRODUCTIONS_MAX => match next {
+            next = inbound.next(), if tasks.len() < limits::NET_INTRODUCTIONS_MAX => match next {
                 Some(stream) => {
                     tasks.spawn(introduce::as_acceptor(shared.clone(), stream));
                 }

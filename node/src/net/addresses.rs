@@ -2,12 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 use crate::env::Addr;
-
-/// Addresses told to others, at most.
-pub(super) const ADVERTISED_MAX: usize = 16;
 
 /// A listen address that is not served, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +129,7 @@ pub(super) fn advertised(
         if !hidden && is_dialable(&address) && !out.contains(&address) {
             out.push(address);
         }
-        if out.len() == ADVERTISED_MAX {
+        if out.len() == limits::NET_ADVERTISED_MAX {
             break;
         }
     }

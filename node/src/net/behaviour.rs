@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     connection_limits::{self, ConnectionLimits},
     gossipsub, identify,
@@ -17,11 +18,6 @@ use super::{
     gossip,
     streams::{self, InboundSender},
 };
-
-/// Handshakes in progress, each way.
-const PENDING_MAX: u32 = 512;
-/// Connections with one peer that is no member.
-const PER_PEER_MAX: u32 = 8;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -42,9 +38,9 @@ pub(super) fn build(
 ) -> Result<Behaviour, NetError> {
     let local = keys.public().to_peer_id();
     let limits = ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_MAX))
-        .with_max_pending_outgoing(Some(PENDING_MAX))
-        .with_max_established_per_peer(Some(PER_PEER_MAX))
+        .with_max_pending_incoming(Some(limits::NET_HANDSHAKES_MAX))
+        .with_max_pending_outgoing(Some(limits::NET_HANDSHAKES_MAX))
+        .with_max_established_per_peer(Some(limits::NET_CONNECTIONS_PER_STRANGER_MAX))
         .with_max_established_incoming(Some(cfg.high_water));
     // Listen addresses are hidden and the advertised ones declared external, so that others are
     // told these alone. No cache of others' addresses: the address book decides what is dialled.

@@ -12,7 +12,7 @@ use libp2p::{
 use sha2::{Digest as _, Sha256};
 
 /// How long one search may take.
-const SEARCH_MAX: Duration = Duration::from_secs(5);
+const SEARCH_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the routing table is refreshed.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(120);
 
@@ -34,7 +34,7 @@ pub(super) fn protocol(network: &str) -> StreamProtocol {
 pub(super) fn behaviour(local: PeerId, network: &str) -> Behaviour {
     let mut config = kad::Config::new(protocol(network));
     config
-        .set_query_timeout(SEARCH_MAX)
+        .set_query_timeout(SEARCH_DEADLINE)
         .set_kbucket_inserts(kad::BucketInserts::Manual)
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_caching(kad::Caching::Disabled)

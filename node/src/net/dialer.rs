@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     kad::QueryId,
@@ -18,12 +19,6 @@ use super::{
     peers::Book,
 };
 
-/// Callers that wait for the same peer.
-const WAITERS_MAX: usize = 1024;
-/// Peers being connected to.
-const ATTEMPTS_MAX: usize = 1024;
-/// Searches at a time.
-const SEARCHES_MAX: usize = 16;
 /// The same peer is not searched for more often.
 const SEARCH_PAUSE: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -73,12 +68,12 @@ impl Dialer {
             return false;
         }
         if let Some(attempt) = self.attempts.get_mut(&peer) {
-            if attempt.waiters.len() < WAITERS_MAX {
+            if attempt.waiters.len() < limits::NET_DIAL_WAITERS_MAX {
                 attempt.waiters.extend(waiter);
             }
             return true;
         }
-        if self.attempts.len() >= ATTEMPTS_MAX {
+        if self.attempts.len() >= limits::NET_DIALS_MAX {
             waiter.map(|w| w.send(Err(DialError::Unreachable("too many dials wait".into()))));
             return false;
         }
@@ -126,7 +121,7 @@ impl Dialer {
             .retain(|_, at| now.duration_since(*at) < SEARCH_PAUSE);
         let nobody_to_ask = swarm.behaviour_mut().dht.kbuckets().next().is_none();
         if nobody_to_ask
-            || self.searches.len() >= SEARCHES_MAX
+            || self.searches.len() >= limits::NET_SEARCHES_MAX
             || self.searched_at.contains_key(&peer)
         {
             return false;
@@ -162,7 +157,7 @@ impl Dialer {
         let bad = |waiter: AddressWaiter| {
             let _ = waiter.send(Err(DialError::BadAddress(address.to_string())));
         };
-        if !addresses::is_dialable(&address) || self.addressed.len() >= ATTEMPTS_MAX {
+        if !addresses::is_dialable(&address) || self.addressed.len() >= limits::NET_DIALS_MAX {
             return bad(waiter);
         }
         let opts = match addresses::peer_of(&address) {

@@ -35,7 +35,7 @@ const RECORD_INTERVAL: Duration = Duration::from_secs(30);
 /// How soon it follows a change, or a new connection.
 const RECORD_DELAY: Duration = Duration::from_secs(1);
 /// How long closing the connections may take.
-const CLOSE_MAX: Duration = Duration::from_secs(1);
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What the loop keeps.
 pub(super) struct EventLoop {
@@ -278,7 +278,7 @@ impl EventLoop {
                 self.swarm.select_next_some().await;
             }
         };
-        if timeout(CLOSE_MAX, closed).await.is_err() {
+        if timeout(CLOSE_DEADLINE, closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
         self.shared.connected.lock().clear();

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, PeerRecord},
@@ -27,9 +28,7 @@ use super::{
 /// A wrong secret from the same host is logged again only after this.
 const STRANGER_PAUSE: Duration = Duration::from_secs(600);
 /// A second connection within this time means that both sides dialled.
-const DOUBLE_MAX: Duration = Duration::from_secs(3);
-/// Hosts and Go peers whose visits are remembered.
-const STRANGERS_MAX: usize = 1024;
+const DOUBLE_WINDOW: Duration = Duration::from_secs(3);
 
 impl EventLoop {
     pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -102,7 +101,7 @@ impl EventLoop {
     /// connection stays: the first may be dead.
     fn is_double(&self, peer: &PeerId) -> bool {
         let since = self.since.get(peer);
-        self.shared.local_libp2p < *peer && since.is_some_and(|at| at.elapsed() < DOUBLE_MAX)
+        self.shared.local_libp2p < *peer && since.is_some_and(|at| at.elapsed() < DOUBLE_WINDOW)
     }
 
     fn on_connected(&mut self, peer: PeerId) {
@@ -177,7 +176,9 @@ impl EventLoop {
         let now = Instant::now();
         self.strangers
             .retain(|_, at| now.duration_since(*at) < STRANGER_PAUSE);
-        if self.strangers.len() < STRANGERS_MAX && self.strangers.insert(host, now).is_none() {
+        if self.strangers.len() < limits::NET_STRANGERS_MAX
+            && self.strangers.insert(host, now).is_none()
+        {
             tracing::warn!(%address, "a connection was refused: {fault}");
         }
     }
@@ -207,7 +208,7 @@ impl EventLoop {
             .protocols
             .iter()
             .any(|p| is_go_cluster_protocol(p.as_ref()));
-        if go && self.go_peers.len() < STRANGERS_MAX && self.go_peers.insert(peer) {
+        if go && self.go_peers.len() < limits::NET_STRANGERS_MAX && self.go_peers.insert(peer) {
             tracing::warn!(
                 %peer, agent = %info.agent_version,
                 "a peer of the Go program connected: its peers cannot be members of this cluster; \

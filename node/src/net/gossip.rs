@@ -10,15 +10,12 @@ use ipfs_cluster_protocol::{
     codec,
     hello::Hello,
     id::{ClusterId, Epoch, Incarnation, PeerId},
-    limits::GOSSIP_BYTES_MAX,
+    limits::{self, GOSSIP_BYTES_MAX},
 };
 use libp2p::{core::SignedEnvelope, gossipsub, identity::Keypair};
 use serde::{Deserialize, Serialize};
 
 use super::{error::NetError, identity::from_libp2p, proto::Topic};
-
-/// Room for the envelope around a body, gossipsub's own fields included.
-const ENVELOPE_BYTES_MAX: usize = 4096;
 
 /// A message of another member.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +86,7 @@ pub(super) fn behaviour(
         .heartbeat_initial_delay(Duration::from_millis(200))
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
-        .max_transmit_size(GOSSIP_BYTES_MAX + ENVELOPE_BYTES_MAX)
+        .max_transmit_size(GOSSIP_BYTES_MAX + limits::GOSSIP_ENVELOPE_BYTES_MAX)
         // A few members are reached directly; many, through a mesh of about six each.
         .flood_publish(true)
         .mesh_outbound_min(1)
@@ -136,8 +133,9 @@ pub(super) fn unseal(
     let author = author
         .filter(|peer| members.contains_key(peer))
         .ok_or(Dropped::NotAMember)?;
-    let envelope: Envelope = codec::decode(data, GOSSIP_BYTES_MAX + ENVELOPE_BYTES_MAX)
-        .map_err(|_| Dropped::Malformed)?;
+    let envelope: Envelope =
+        codec::decode(data, GOSSIP_BYTES_MAX + limits::GOSSIP_ENVELOPE_BYTES_MAX)
+            .map_err(|_| Dropped::Malformed)?;
     if ours.cluster != Some(envelope.cluster) {
         return Err(Dropped::OtherCluster);
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite, ready};
+use ipfs_cluster_protocol::limits;
 use libp2p::{noise, pnet};
 
 /// What every connection starts with.
@@ -81,8 +82,6 @@ pub(super) struct Greeting<S> {
 /// Sent to a side with another secret. Whatever it reads it as, it is not the header; and it is
 /// longer than the secret's nonce, for a side that still waits for that.
 const FAREWELL: [u8; 64] = [0; 64];
-/// Bytes read and thrown away before hanging up, as an unread byte would turn it into a reset.
-const DRAIN_READS_MAX: usize = 64;
 
 impl<S> Greeting<S> {
     pub(super) const fn new(pipe: S, has_secret: bool) -> Self {
@@ -122,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Greeting<S> {
         }
         let _ = ready!(Pin::new(&mut self.pipe).poll_flush(cx));
         let mut unread = [0; 1024];
-        for _ in 0..DRAIN_READS_MAX {
+        for _ in 0..limits::NET_DRAIN_READS_MAX {
             match Pin::new(&mut self.pipe).poll_read(cx, &mut unread) {
                 Poll::Ready(Ok(1..)) => {}
                 _ => break,

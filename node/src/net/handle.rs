@@ -10,7 +10,7 @@ use std::{
 use ipfs_cluster_protocol::{
     hello::Hello,
     id::{Epoch, Incarnation, PeerId},
-    limits::GOSSIP_BYTES_MAX,
+    limits::{self, GOSSIP_BYTES_MAX},
 };
 use libp2p::Multiaddr;
 use tokio::{
@@ -32,15 +32,9 @@ use super::{
 };
 
 /// How long opening a stream may take in all: dialling, searching, negotiating, `Hello`.
-const OPEN_MAX: Duration = Duration::from_secs(12);
-/// Further attempts when a connection ends while a stream is being opened on it.
-const OPEN_RETRIES_MAX: u32 = 2;
-/// Streams of one protocol that wait to be served.
-const ACCEPTED_PER_PROTOCOL_MAX: usize = 256;
-/// Gossip messages of one topic that wait for their subscriber.
-const GOSSIP_WAITING_MAX: usize = 1024;
+const OPEN_DEADLINE: Duration = Duration::from_secs(12);
 /// How long a shutdown may take.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A peer came or went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +126,7 @@ impl Net {
     /// Opens a stream: dials if needed (known addresses, then a search), exchanges `Hello`.
     /// It has a deadline of its own.
     pub async fn open(&self, peer: &PeerId, proto: Proto) -> Result<PeerStream, OpenError> {
-        timeout(OPEN_MAX, self.open_unbounded(peer, proto))
+        timeout(OPEN_DEADLINE, self.open_unbounded(peer, proto))
             .await
             .unwrap_or_else(|_| {
                 Err(OpenError::TimedOut {
@@ -152,7 +146,9 @@ impl Net {
             let opened = self.open_connected(peer, target, proto).await;
             // The connection may have ended under the stream: one of two, or before a restart.
             match opened {
-                Err(OpenError::Failed { .. }) if attempts < OPEN_RETRIES_MAX => attempts += 1,
+                Err(OpenError::Failed { .. }) if attempts < limits::NET_OPEN_RETRIES_MAX => {
+                    attempts += 1
+                }
                 outcome => return outcome,
             }
         }
@@ -183,7 +179,7 @@ impl Net {
     /// takes over. Until then, and once the receiver is dropped, such streams are refused.
     #[must_use]
     pub fn accept(&self, proto: Proto) -> mpsc::Receiver<PeerStream> {
-        let (sender, receiver) = mpsc::channel(ACCEPTED_PER_PROTOCOL_MAX);
+        let (sender, receiver) = mpsc::channel(limits::NET_ACCEPTED_PER_PROTOCOL_MAX);
         self.0.shared.acceptors.lock().insert(proto, sender);
         receiver
     }
@@ -205,7 +201,7 @@ impl Net {
     /// over. A subscriber that lags by more than a bounded number of messages loses the newest.
     #[must_use]
     pub fn subscribe(&self, topic: Topic) -> mpsc::Receiver<GossipMessage> {
-        let (sender, receiver) = mpsc::channel(GOSSIP_WAITING_MAX);
+        let (sender, receiver) = mpsc::channel(limits::GOSSIP_WAITING_MAX);
         self.0.shared.subscribers.lock().insert(topic, sender);
         receiver
     }
@@ -229,7 +225,7 @@ impl Net {
     /// Connects to an address, and tells who is there.
     pub async fn dial(&self, address: Multiaddr) -> Result<PeerId, DialError> {
         let dialled = self.ask(|reply| Command::Dial(address, reply));
-        let peer = timeout(OPEN_MAX, dialled)
+        let peer = timeout(OPEN_DEADLINE, dialled)
             .await
             .map_err(|_| DialError::TimedOut)?
             .unwrap_or(Err(DialError::Stopped))?;
@@ -295,7 +291,7 @@ impl Net {
                 let _ = done.await;
             }
         };
-        if timeout(SHUTDOWN_MAX, ended).await.is_err() {
+        if timeout(SHUTDOWN_DEADLINE, ended).await.is_err() {
             tracing::warn!("the network did not end in time");
         }
     }

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use ipfs_cluster_protocol::{
     codec,
-    hello::{Answer, HELLO_BYTES_MAX, Hello, Refusal},
+    hello::{Answer, Hello, Refusal},
     id::PeerId,
+    limits,
 };
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
@@ -20,9 +21,9 @@ use super::{
 };
 
 /// How long the other side may take to say who it is.
-const HELLO_MAX: Duration = Duration::from_secs(10);
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// How long an accepted stream may wait for whoever serves it.
-const SERVE_WAIT_MAX: Duration = Duration::from_secs(8);
+const SERVE_DEADLINE: Duration = Duration::from_secs(8);
 
 fn wrap(peer: PeerId, proto: Proto, stream: libp2p::Stream) -> PeerStream {
     PeerStream::new(peer, proto, Box::new(stream.compat()))
@@ -30,7 +31,7 @@ fn wrap(peer: PeerId, proto: Proto, stream: libp2p::Stream) -> PeerStream {
 
 async fn read<T: serde::de::DeserializeOwned>(stream: &mut PeerStream) -> Result<T, StreamError> {
     let frame = stream.recv().await?.ok_or(StreamError::Ended)?;
-    Ok(codec::decode(&frame, HELLO_BYTES_MAX)?)
+    Ok(codec::decode(&frame, limits::HELLO_BYTES_MAX)?)
 }
 
 /// Introduces this peer on a stream it has opened. The caller sets the deadline.
@@ -82,7 +83,7 @@ pub(super) async fn as_acceptor(shared: Arc<Shared>, inbound: Inbound) {
     let theirs = if proto == Proto::Http {
         Hello::default()
     } else {
-        match timeout(HELLO_MAX, read::<Hello>(&mut stream)).await {
+        match timeout(HELLO_DEADLINE, read::<Hello>(&mut stream)).await {
             Ok(Ok(hello)) => hello,
             Ok(Err(e)) => {
                 tracing::debug!(%peer, %proto, "a stream was dropped: {e}");
@@ -116,7 +117,7 @@ async fn serve(shared: &Shared, mut stream: PeerStream, theirs: Hello) {
         answer(shared, &mut stream, Some(refusal)).await;
         return;
     };
-    let Ok(Ok(room)) = timeout(SERVE_WAIT_MAX, server.reserve()).await else {
+    let Ok(Ok(room)) = timeout(SERVE_DEADLINE, server.reserve()).await else {
         let refusal = Refusal::Busy {
             protocol: protocol(),
         };

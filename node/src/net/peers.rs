@@ -7,17 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     Multiaddr, PeerId,
     core::{PeerRecord, SignedEnvelope},
 };
 
-use super::addresses::{ADVERTISED_MAX, is_dialable, peer_of, without_peer};
-
-/// Peers in the book, at most.
-const PEERS_MAX: usize = 4096;
-/// Hints kept per peer.
-const HINTS_MAX: usize = 8;
+use super::addresses::{is_dialable, peer_of, without_peer};
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -62,7 +58,7 @@ impl Book {
         if *peer == self.local {
             return None;
         }
-        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(peer) {
+        if self.peers.len() >= limits::NET_PEERS_MAX && !self.peers.contains_key(peer) {
             let oldest = self.peers.iter().min_by_key(|(_, e)| e.touched);
             let oldest = oldest.map(|(p, _)| *p);
             oldest.and_then(|p| self.peers.remove(&p));
@@ -87,7 +83,7 @@ impl Book {
             if entry.advertised.contains(&address) || entry.hints.contains(&address) {
                 continue;
             }
-            if entry.hints.len() == HINTS_MAX {
+            if entry.hints.len() == limits::NET_HINTS_MAX {
                 entry.hints.remove(0);
             }
             entry.hints.push(address);
@@ -215,7 +211,7 @@ fn usable(peer: &PeerId, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
         if own && is_dialable(&plain) && !out.contains(&plain) {
             out.push(plain);
         }
-        if out.len() == ADVERTISED_MAX {
+        if out.len() == limits::NET_ADVERTISED_MAX {
             break;
         }
     }
@@ -281,13 +277,13 @@ mod tests {
         let mut book = Book::new(PeerId::random());
         let first = PeerId::random();
         book.hint(&first, &[at(1)]);
-        for _ in 0..PEERS_MAX {
+        for _ in 0..limits::NET_PEERS_MAX {
             book.hint(&PeerId::random(), &[at(1)]);
         }
-        assert_eq!(book.peers().count(), PEERS_MAX);
+        assert_eq!(book.peers().count(), limits::NET_PEERS_MAX);
         assert!(book.addresses(&first).is_empty());
         let many: Vec<_> = (1..100).map(at).collect();
         book.hint(&first, &many);
-        assert!(book.addresses(&first).len() <= HINTS_MAX);
+        assert!(book.addresses(&first).len() <= limits::NET_HINTS_MAX);
     }
 }

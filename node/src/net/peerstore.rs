@@ -2,15 +2,11 @@
 
 use std::{fmt::Write as _, io, path::Path};
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{addresses, peers::Book};
 use crate::env::Disk;
-
-/// Bytes of the file.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Lines that are used.
-const LINES_MAX: usize = 16 * 1024;
 
 /// A line that is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +23,7 @@ pub fn load(disk: &dyn Disk, path: &Path) -> io::Result<(Vec<Multiaddr>, Vec<Pee
     if !disk.exists(path) {
         return Ok((Vec::new(), Vec::new()));
     }
-    let bytes = disk.read(path, FILE_BYTES_MAX)?;
+    let bytes = disk.read(path, limits::PEERSTORE_BYTES_MAX)?;
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 
@@ -44,7 +40,9 @@ pub fn parse(text: &str) -> (Vec<Multiaddr>, Vec<PeerstoreWarning>) {
         let parsed = match line.parse::<Multiaddr>() {
             Err(e) => Err(e.to_string()),
             Ok(a) if addresses::peer_of(&a).is_none() => Err("it does not end in /p2p/PEER".into()),
-            Ok(_) if found.len() == LINES_MAX => Err(format!("more than {LINES_MAX} lines")),
+            Ok(_) if found.len() == limits::PEERSTORE_LINES_MAX => {
+                Err(format!("more than {} lines", limits::PEERSTORE_LINES_MAX))
+            }
             Ok(a) => Ok(a),
         };
         match parsed {

@@ -6,9 +6,9 @@ use libp2p::PeerId;
 use tokio::time::Instant;
 
 /// Wait after the first failure; it doubles with each further one.
-const WAIT_MIN: Duration = Duration::from_millis(500);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Wait after many failures.
-const WAIT_MAX: Duration = Duration::from_secs(15);
+const LAST_WAIT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy)]
 struct Attempts {
@@ -31,9 +31,9 @@ impl Reconnect {
             failures: 0,
             next: now,
         });
-        let wait = WAIT_MIN
+        let wait = FIRST_WAIT
             .saturating_mul(1 << entry.failures.min(10))
-            .min(WAIT_MAX);
+            .min(LAST_WAIT);
         entry.failures = entry.failures.saturating_add(1);
         entry.next = now + wait.mul_f64(0.75 + 0.5 * jitter.clamp(0.0, 1.0));
     }
@@ -59,12 +59,12 @@ mod tests {
         assert!(schedule.is_due(&peer, now));
         schedule.failed(peer, now, 0.5);
         assert!(!schedule.is_due(&peer, now));
-        assert!(schedule.is_due(&peer, now + WAIT_MIN));
+        assert!(schedule.is_due(&peer, now + FIRST_WAIT));
         for _ in 0..40 {
             schedule.failed(peer, now, 1.0);
         }
-        assert!(!schedule.is_due(&peer, now + WAIT_MAX));
-        assert!(schedule.is_due(&peer, now + WAIT_MAX * 2));
+        assert!(!schedule.is_due(&peer, now + LAST_WAIT));
+        assert!(schedule.is_due(&peer, now + LAST_WAIT * 2));
         schedule.reset(&peer);
         assert!(schedule.is_due(&peer, now));
     }

@@ -11,6 +11,7 @@ use std::{
 use ipfs_cluster_protocol::{
     hello::{Hello, Refusal},
     id::{ClusterId, Epoch, Incarnation, PeerId},
+    limits,
 };
 use libp2p::Multiaddr;
 use parking_lot::Mutex;
@@ -25,11 +26,6 @@ use super::{
     proto::{Proto, Topic},
     stream::PeerStream,
 };
-
-/// Peers whose refusal was logged, at most.
-const LOGGED_MAX: usize = 1024;
-/// Connection events a slow listener may lag behind.
-const EVENTS_MAX: usize = 1024;
 
 /// Members and their incarnations.
 pub(super) type Members = Arc<BTreeMap<PeerId, Incarnation>>;
@@ -70,7 +66,7 @@ impl Shared {
             book: Mutex::new(Book::new(local_libp2p)),
             pings: Pings::default(),
             heard_epoch: watch::Sender::new(Epoch(0)),
-            events: broadcast::Sender::new(EVENTS_MAX),
+            events: broadcast::Sender::new(limits::NET_EVENTS_MAX),
             changed: Notify::new(),
             acceptors: Mutex::default(),
             subscribers: Mutex::default(),
@@ -163,7 +159,7 @@ impl Shared {
             return;
         }
         let mut logged = self.logged.lock();
-        if logged.len() >= LOGGED_MAX && !logged.contains_key(peer) {
+        if logged.len() >= limits::NET_LOGGED_MAX && !logged.contains_key(peer) {
             logged.clear();
         }
         if logged.insert(peer.clone(), discriminant(refusal)) != Some(discriminant(refusal)) {

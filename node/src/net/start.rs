@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, channel::mpsc as futures_mpsc, stream};
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     Multiaddr, Swarm,
     core::transport::ListenerId,
@@ -30,19 +31,14 @@ use super::{
     peerstore_writer::PeerstoreWriter,
     reconnect::Reconnect,
     shared::Shared,
-    streams::ACCEPTED_MAX,
     transport::{self, Layers},
 };
 use crate::env::Env;
 
-/// Commands that wait for the event loop.
-const COMMANDS_MAX: usize = 512;
 /// An idle connection with a peer that is no member is closed after this.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Streams being negotiated on one connection: bursts are normal.
-const NEGOTIATING_MAX: usize = 1024;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a listener may take to report where it listens.
-const LISTEN_MAX: Duration = Duration::from_secs(10);
+const LISTEN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Listens, and begins to connect to the addresses it was given.
 pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
@@ -62,7 +58,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
     };
     let pipes = env.transport.pipes().map_err(|e| failed(&e))?;
     let transport = transport::build(pipes, layers).map_err(|e| failed(&e))?;
-    let (accepted, inbound) = futures_mpsc::channel(ACCEPTED_MAX);
+    let (accepted, inbound) = futures_mpsc::channel(limits::NET_ACCEPTED_MAX);
     let behaviour = behaviour::build(&keys, &cfg, &network, accepted)?;
     let swarm = Swarm::new(transport, behaviour, local, swarm_config());
 
@@ -93,7 +89,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
         event_loop.nearby = found.chain(stream::pending()).boxed();
     }
 
-    let (commands, received) = mpsc::channel(COMMANDS_MAX);
+    let (commands, received) = mpsc::channel(limits::NET_COMMANDS_MAX);
     let tasks = vec![
         tokio::spawn(event_loop.run(received)),
         tokio::spawn(accept::run(inbound, shared.clone())),
@@ -103,8 +99,8 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
 
 fn swarm_config() -> swarm::Config {
     swarm::Config::with_tokio_executor()
-        .with_idle_connection_timeout(IDLE_MAX)
-        .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        .with_idle_connection_timeout(IDLE_TIMEOUT)
+        .with_max_negotiating_inbound_streams(limits::NET_NEGOTIATING_MAX)
         .with_per_connection_event_buffer_size(64)
         .with_dial_concurrency_factor(NonZeroU8::new(8).unwrap_or(NonZeroU8::MIN))
 }
@@ -159,7 +155,7 @@ async fn listen(
             .swarm
             .listen_on(address.clone())
             .map_err(|e| refused(cause(&e)))?;
-        match timeout(LISTEN_MAX, listening(event_loop, listener)).await {
+        match timeout(LISTEN_DEADLINE, listening(event_loop, listener)).await {
             Ok(result) => result.map_err(refused)?,
             Err(_) => return Err(refused("the listener reports no address".into())),
         }

@@ -6,9 +6,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt as _};
 use ipfs_cluster_protocol::{
     codec,
-    hello::{HELLO_BYTES_MAX, Hello},
+    hello::Hello,
     id::PeerId,
-    limits::FRAME_BYTES_MAX,
+    limits::{self, FRAME_BYTES_MAX},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -21,7 +21,7 @@ use super::{error::StreamError, proto::Proto};
 use crate::env::ByteStream;
 
 /// How long a frame may wait for the other side to take it.
-const SEND_MAX: Duration = Duration::from_secs(30);
+const SEND_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A stream to another peer whose `Hello` was accepted.
 ///
@@ -93,9 +93,9 @@ impl PeerSender {
 }
 
 async fn within(sent: impl Future<Output = io::Result<()>> + Send) -> Result<(), StreamError> {
-    match timeout(SEND_MAX, sent).await {
+    match timeout(SEND_DEADLINE, sent).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(StreamError::Stalled(SEND_MAX.as_secs())),
+        Err(_) => Err(StreamError::Stalled(SEND_DEADLINE.as_secs())),
     }
 }
 
@@ -139,7 +139,7 @@ impl PeerStream {
             proto,
             hello: Hello::default(),
             sender: PeerSender(FramedWrite::new(write, codec(FRAME_BYTES_MAX))),
-            receiver: PeerReceiver(FramedRead::new(read, codec(HELLO_BYTES_MAX))),
+            receiver: PeerReceiver(FramedRead::new(read, codec(limits::HELLO_BYTES_MAX))),
         }
     }
 

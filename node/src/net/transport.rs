@@ -3,6 +3,7 @@
 
 use std::{io, time::Duration};
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     PeerId, Transport as _,
     core::{
@@ -21,9 +22,7 @@ use super::{
 use crate::env::RawPipe;
 
 /// How long a connection that arrives may take to introduce itself.
-const INBOUND_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Streams open at a time on one connection.
-const STREAMS_PER_CONNECTION_MAX: usize = 2048;
+const INBOUND_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the layers need.
 pub(super) struct Layers<'a> {
@@ -46,7 +45,7 @@ pub(super) fn build(
         .map(|key| pnet::PnetConfig::new(pnet::PreSharedKey::new(key)));
     let (pings, silence_max) = (layers.pings, layers.silence_max);
     let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    yamux.set_max_num_streams(limits::NET_STREAMS_PER_CONNECTION_MAX);
     // V1Lazy saves a round trip each for noise and yamux. It is safe for both: only one protocol
     // is proposed, and the side that proposes it speaks first.
     let upgraded = pipes
@@ -60,7 +59,7 @@ pub(super) fn build(
             silence_max,
         })
         .boxed();
-    let inbound = TransportTimeout::with_ingoing_timeout(upgraded, INBOUND_HANDSHAKE_MAX);
+    let inbound = TransportTimeout::with_ingoing_timeout(upgraded, INBOUND_HANDSHAKE_DEADLINE);
     Ok(TransportTimeout::with_outgoing_timeout(inbound, layers.dial_timeout).boxed())
 }
 

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ipfs_cluster_protocol::limits;
 use libp2p::{
     PeerId, Stream,
     swarm::{
@@ -16,14 +17,13 @@ use libp2p::{
 };
 
 use super::{
-    Inbound, InboundSender, OPENING_PER_CONNECTION_MAX, Reply, StreamError, ToHandler,
-    WAITING_PER_CONNECTION_MAX, WANTED_PER_CONNECTION_MAX,
+    Inbound, InboundSender, Reply, StreamError, ToHandler,
     upgrade::{Ask, Offer},
 };
 use crate::net::proto::Proto;
 
 /// How long the negotiation of one stream may take.
-const NEGOTIATION_MAX: Duration = Duration::from_secs(10);
+const NEGOTIATION_DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(in crate::net) struct Handler {
@@ -54,7 +54,7 @@ impl Handler {
     }
 
     fn accept(&mut self, (proto, stream): (Proto, Stream)) {
-        if self.waiting.len() >= WAITING_PER_CONNECTION_MAX {
+        if self.waiting.len() >= limits::NET_WAITING_PER_CONNECTION_MAX {
             // Dropping resets the stream: its opener sees an error and may come again.
             tracing::warn!(peer = %self.peer, %proto, "reset a stream: too many of this peer wait");
             return;
@@ -106,7 +106,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Asked;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
-        SubstreamProtocol::new(Offer, ()).with_timeout(NEGOTIATION_MAX)
+        SubstreamProtocol::new(Offer, ()).with_timeout(NEGOTIATION_DEADLINE)
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -118,7 +118,7 @@ impl ConnectionHandler for Handler {
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Ask, Asked, Infallible>> {
         self.hand_over(cx);
-        while self.opening < OPENING_PER_CONNECTION_MAX {
+        while self.opening < limits::NET_OPENING_PER_CONNECTION_MAX {
             let Some((proto, reply)) = self.wanted.pop_front() else {
                 break;
             };
@@ -126,8 +126,8 @@ impl ConnectionHandler for Handler {
                 continue;
             }
             self.opening += 1;
-            let protocol =
-                SubstreamProtocol::new(Ask(proto), (proto, reply)).with_timeout(NEGOTIATION_MAX);
+            let protocol = SubstreamProtocol::new(Ask(proto), (proto, reply))
+                .with_timeout(NEGOTIATION_DEADLINE);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
@@ -135,7 +135,9 @@ impl ConnectionHandler for Handler {
 
     fn on_behaviour_event(&mut self, event: ToHandler) {
         match event {
-            ToHandler::Open(_, reply) if self.wanted.len() >= WANTED_PER_CONNECTION_MAX => {
+            ToHandler::Open(_, reply)
+                if self.wanted.len() >= limits::NET_WANTED_PER_CONNECTION_MAX =>
+            {
                 let _ = reply.send(Err(StreamError::Failed("too many streams wait".into())));
             }
             ToHandler::Open(proto, reply) => self.wanted.push_back((proto, reply)),

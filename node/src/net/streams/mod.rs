@@ -16,16 +16,6 @@ pub(super) use behaviour::Behaviour;
 
 use super::proto::Proto;
 
-/// Streams accepted by all connections that wait for the acceptor.
-pub(super) const ACCEPTED_MAX: usize = 512;
-/// Streams negotiated on one connection that wait for room among the accepted.
-const WAITING_PER_CONNECTION_MAX: usize = 1024;
-
-/// Streams being opened on one connection at a time.
-const OPENING_PER_CONNECTION_MAX: usize = 512;
-/// Streams asked for on one connection that wait for their turn.
-const WANTED_PER_CONNECTION_MAX: usize = 4096;
-
 /// A stream that another peer opened.
 #[derive(Debug)]
 pub(super) struct Inbound {
