@@ -72,78 +72,8 @@ pub(crate) fn register(registry: &mut Registry, backend: Arc<dyn Backend>) {
 impl Collector for BackendCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let now = self.0.measure();
-        let mut gauges = vec![
-            ("ipfscluster_pins", "Pins in the state", now.pins),
-            (
-                "ipfscluster_pins_pin_queued",
-                "Pins that wait for a worker",
-                now.pin_queued,
-            ),
-            (
-                "ipfscluster_pins_pinning",
-                "Pins being fetched",
-                now.pinning,
-            ),
-            (
-                "ipfscluster_pins_pin_error",
-                "Pins that failed",
-                now.pin_error,
-            ),
-            (
-                "ipfscluster_pins_ipfs_pins",
-                "Pins held by this peer's IPFS node",
-                now.pinned,
-            ),
-        ];
-        if let Some((adds, errors)) = now.pin_adds {
-            gauges.push((
-                "ipfscluster_pins_pin_add",
-                "Pin orders to the IPFS node",
-                adds,
-            ));
-            gauges.push((
-                "ipfscluster_pins_pin_add_errors",
-                "Pin orders that failed",
-                errors,
-            ));
-        }
-        if let Some((blocks, bytes)) = now.blocks_added {
-            gauges.push(("ipfscluster_blocks_added", "Blocks of uploads", blocks));
-            gauges.push((
-                "ipfscluster_blocks_added_size",
-                "Bytes of blocks of uploads",
-                bytes,
-            ));
-        }
-        if let Some((members, connected)) = now.members {
-            gauges.push(("ipfscluster_members", "Members of the cluster", members));
-            gauges.push((
-                "ipfscluster_members_connected",
-                "Members connected to",
-                connected,
-            ));
-        }
-        if let Some(raft) = &now.raft {
-            gauges.extend([
-                ("ipfscluster_raft_term", "Term", raft.term),
-                (
-                    "ipfscluster_raft_last_index",
-                    "Last entry of the log",
-                    raft.last_index,
-                ),
-                (
-                    "ipfscluster_raft_committed_index",
-                    "Last committed entry",
-                    raft.committed_index,
-                ),
-                (
-                    "ipfscluster_raft_applied_index",
-                    "Last applied entry",
-                    raft.applied_index,
-                ),
-                ("ipfscluster_raft_voters", "Peers that vote", raft.voters),
-            ]);
-        }
+        let mut gauges = pin_gauges(&now);
+        gauges.extend(now.raft.iter().flat_map(raft_gauges));
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(signed(value));
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
@@ -151,13 +81,8 @@ impl Collector for BackendCollector {
         }
         if let Some(raft) = &now.raft {
             let name = "ipfscluster_raft_role";
-            labelled(
-                &mut encoder,
-                name,
-                "1 for the present role",
-                "role",
-                &[(raft.role, 1)],
-            )?;
+            let help = "1 for the present role";
+            labelled(&mut encoder, name, help, "role", &[(raft.role, 1)])?;
         }
         let name = "ipfscluster_queue_length";
         labelled(
@@ -168,6 +93,86 @@ impl Collector for BackendCollector {
             &now.queues,
         )
     }
+}
+
+/// Name, help and value.
+type Gauge = (&'static str, &'static str, u64);
+
+fn pin_gauges(now: &Measurements) -> Vec<Gauge> {
+    let mut gauges = vec![
+        ("ipfscluster_pins", "Pins in the state", now.pins),
+        (
+            "ipfscluster_pins_pin_queued",
+            "Pins that wait for a worker",
+            now.pin_queued,
+        ),
+        (
+            "ipfscluster_pins_pinning",
+            "Pins being fetched",
+            now.pinning,
+        ),
+        (
+            "ipfscluster_pins_pin_error",
+            "Pins that failed",
+            now.pin_error,
+        ),
+        (
+            "ipfscluster_pins_ipfs_pins",
+            "Pins held by this peer's IPFS node",
+            now.pinned,
+        ),
+    ];
+    if let Some((adds, errors)) = now.pin_adds {
+        gauges.push((
+            "ipfscluster_pins_pin_add",
+            "Pin orders to the IPFS node",
+            adds,
+        ));
+        gauges.push((
+            "ipfscluster_pins_pin_add_errors",
+            "Pin orders that failed",
+            errors,
+        ));
+    }
+    if let Some((blocks, bytes)) = now.blocks_added {
+        gauges.push(("ipfscluster_blocks_added", "Blocks of uploads", blocks));
+        gauges.push((
+            "ipfscluster_blocks_added_size",
+            "Bytes of blocks of uploads",
+            bytes,
+        ));
+    }
+    if let Some((members, connected)) = now.members {
+        gauges.push(("ipfscluster_members", "Members of the cluster", members));
+        gauges.push((
+            "ipfscluster_members_connected",
+            "Members connected to",
+            connected,
+        ));
+    }
+    gauges
+}
+
+fn raft_gauges(raft: &RaftMeasurements) -> [Gauge; 5] {
+    [
+        ("ipfscluster_raft_term", "Term", raft.term),
+        (
+            "ipfscluster_raft_last_index",
+            "Last entry of the log",
+            raft.last_index,
+        ),
+        (
+            "ipfscluster_raft_committed_index",
+            "Last committed entry",
+            raft.committed_index,
+        ),
+        (
+            "ipfscluster_raft_applied_index",
+            "Last applied entry",
+            raft.applied_index,
+        ),
+        ("ipfscluster_raft_voters", "Peers that vote", raft.voters),
+    ]
 }
 
 fn labelled(

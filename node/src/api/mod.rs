@@ -7,10 +7,12 @@
 
 mod auth;
 mod backend;
+mod config;
 mod error;
 mod headers;
 mod http;
 mod measure;
+mod proxy;
 mod rest;
 mod routes;
 mod routing;
@@ -26,9 +28,11 @@ use prometheus_client::registry::Registry;
 pub use self::{
     auth::Credentials,
     backend::{AddSession, Backend, Commit, Committed, Items, ReadAt},
+    config::HeaderError,
     headers::Cors,
     http::server::{Connections, ListenError, Server, ServerLimits},
     measure::{Measurements, RaftMeasurements},
+    proxy::{ProxiedNode, ProxyConfig, serve_proxy},
 };
 use self::{http::server::Site, rest::Rest, site::RestSite};
 use crate::env::{Addr, Env};

@@ -38,16 +38,21 @@ const TABLE: &[(&str, &str)] = &[
     ("GET", "/health"),
 ];
 
-/// A redirect for a path that is not in its clean form.
+/// A redirect for a path that is not in its clean form, or that ends in a slash.
 pub(crate) fn redirect(method: &Method, uri: &Uri) -> Option<Reply> {
-    let path = uri.path();
-    let clean = clean(path);
-    if clean != path {
-        return Some(moved(StatusCode::MOVED_PERMANENTLY, &clean, uri, false));
+    if let Some(cleaned) = cleaned(uri) {
+        return Some(cleaned);
     }
-    let trimmed = path.strip_suffix('/').filter(|p| !p.is_empty())?;
+    let trimmed = uri.path().strip_suffix('/').filter(|p| !p.is_empty())?;
     let html = method == Method::GET;
     Some(moved(StatusCode::TEMPORARY_REDIRECT, trimmed, uri, html))
+}
+
+/// A redirect for a path that is not in its clean form.
+pub(crate) fn cleaned(uri: &Uri) -> Option<Reply> {
+    let path = uri.path();
+    let clean = clean(path);
+    (clean != path).then(|| moved(StatusCode::MOVED_PERMANENTLY, &clean, uri, false))
 }
 
 /// Empty, `.` and `..` segments removed; a final slash stays.

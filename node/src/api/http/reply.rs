@@ -7,7 +7,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use ipfs_cluster_protocol::api::{error::ErrorBody, json};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -38,8 +38,11 @@ pub(crate) fn empty_body() -> OutBody {
 }
 
 /// A body held in memory.
+#[cfg(test)]
 pub(crate) fn full_body(bytes: impl Into<Bytes>) -> OutBody {
-    Full::new(bytes.into()).map_err(never).boxed_unsync()
+    http_body_util::Full::new(bytes.into())
+        .map_err(never)
+        .boxed_unsync()
 }
 
 /// An answer with this body.

@@ -61,7 +61,7 @@ pub(crate) async fn add(rest: Rest, query: Query, headers: HeaderMap, body: Body
         Ok(params) => params,
         Err(e) => return bad_request(e),
     };
-    let mut parts = match Parts::open(&headers, body).await {
+    let mut parts = match Parts::open(&headers, body) {
         Ok(parts) => parts,
         Err(e) => return bad_request(e),
     };
@@ -179,7 +179,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Of a request with these headers.
-    pub(crate) async fn open(headers: &HeaderMap, body: Body) -> Result<Self, MultipartError> {
+    pub(crate) fn open(headers: &HeaderMap, body: Body) -> Result<Self, MultipartError> {
         let content_type = headers.get(header::CONTENT_TYPE);
         let content_type = content_type
             .and_then(|v| v.to_str().ok())

@@ -2,30 +2,12 @@
 
 use http::Request;
 
-use super::{Answer, Peer, double::P1, peer};
-
-const BOUNDARY: &str = "xxBOUNDARYxx";
-
-/// A multipart body; a content of none is a folder.
-fn multipart(parts: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (name, content) in parts {
-        let media_type = match content {
-            Some(_) => "application/octet-stream",
-            None => "application/x-directory",
-        };
-        body.extend_from_slice(
-            format!(
-                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {media_type}\r\n\r\n"
-            )
-            .as_bytes(),
-        );
-        body.extend_from_slice(content.unwrap_or_default());
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-    body
-}
+use super::{
+    Answer, Peer,
+    double::P1,
+    multipart::{BOUNDARY, body as multipart},
+    peer,
+};
 
 async fn post(peer: &Peer, query: &str, body: &[u8]) -> Answer {
     let request = Request::post(format!("/add?{query}")).header(

@@ -2,6 +2,8 @@
 
 mod add;
 mod double;
+mod multipart;
+mod proxy;
 mod rest;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
