@@ -12,6 +12,7 @@ pub mod informer;
 pub mod ipfs;
 pub mod monitor;
 pub mod net;
+pub mod node;
 pub mod repair;
 pub mod status;
 pub mod storage;

@@ -5,6 +5,7 @@
 //! task or writes a log line. Time and choices are arguments; effects are returned as data.
 
 pub mod api;
+pub mod blocks;
 pub mod codec;
 pub mod command;
 pub mod content;

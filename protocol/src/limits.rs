@@ -110,6 +110,18 @@ pub const BLOCK_PUT_BLOCKS_MAX: usize = 256;
 pub const IPFS_PIN_NAME_BYTES_MAX: usize = 255;
 /// Jobs that wait in one lane for its thread; further callers wait for room.
 pub const LANE_JOBS_MAX: usize = 1024;
+/// Writes of one follower under way at the leader.
+pub const FORWARD_IN_FLIGHT_MAX: usize = 4096;
+/// Questions of other peers under way at once.
+pub const RPC_IN_FLIGHT_MAX: usize = 256;
+/// Times a placement is decided anew because the pin changed meanwhile.
+pub const DECISIONS_MAX: usize = 16;
+/// Pins read from the state at once for a list.
+pub const LIST_PAGE_PINS: usize = 256;
+/// Pins that one `recover` of everything queues.
+pub const RECOVERED_PINS_MAX: usize = 65_536;
+/// Bytes of blocks in one frame of an add, unless one block alone is larger.
+pub const BLOCK_BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Characters of a duration.
@@ -216,3 +228,5 @@ const _: () = assert!(2 * STATUS_DELTA_BYTES <= GOSSIP_BYTES_MAX);
 const _: () = assert!(2 * STATUS_PAGE_BYTES <= FRAME_BYTES_MAX);
 const _: () = assert!(STATUS_HASHES_MAX * 32 <= STATUS_PAGE_BYTES);
 const _: () = assert!(METRIC_VALUE_BYTES_MAX * 2 <= GOSSIP_BYTES_MAX);
+const _: () = assert!(LIST_PAGE_PINS <= PAGE_MAX);
+const _: () = assert!(BLOCK_BATCH_BYTES_MAX + BLOCK_BYTES_MAX < FRAME_BYTES_MAX);

@@ -22,16 +22,8 @@ use ipfs_cluster_protocol::{
 };
 
 use super::measure::Measurements;
+pub use crate::cluster::Commit;
 use crate::{cluster::ClusterError, ipfs::SharedIpfs};
-
-/// Where a write is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commit {
-    /// Position.
-    pub index: LogIndex,
-    /// Of the cluster at the time.
-    pub epoch: Epoch,
-}
 
 /// A write that a quorum has in its log.
 pub type Committed = Result<(Pin, Commit), ClusterError>;

@@ -1,5 +1,158 @@
-//! To come.
+//! The use cases: what a client can ask of a peer, whatever it speaks.
+//!
+//! ```text
+//!  api ─▶ Cluster ─ pins ──┐
+//!                 ─ add ───┤─▶ submit ─▶ forward ─▶ the leader's peer ─┐
+//!                 ─ members┘        └──▶ leader (decide) ◀─────────────┘─▶ consensus
+//!                 ─ status ─▶ status tables, monitor: local
+//! ```
+//!
+//! **Architecture invariant:** decisions are made in `leader`, nowhere else; nothing here applies
+//! them.
 
+mod add;
+mod backend;
+pub(crate) mod blocks;
 pub mod error;
+mod forward;
+pub(crate) mod forward_server;
+pub(crate) mod leader;
+mod members;
+mod observe;
+mod pins;
+pub(crate) mod rpc;
+mod status;
+mod submit;
 
-pub use error::ClusterError;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use ipfs_cluster_protocol::{
+    id::{Cid, Epoch, PeerId},
+    state::{StateRead, StoreError},
+    time::Timestamp,
+};
+
+pub use self::{add::AddSession, error::ClusterError, pins::Commit};
+use self::{forward::Forwarder, leader::Leader};
+use crate::{
+    consensus::Consensus, ipfs::SharedIpfs, monitor::Monitor, net::Net, repair::Repair,
+    status::StatusTables, tracker::Tracker,
+};
+
+/// What the use cases need of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Shown to users.
+    pub peername: String,
+    /// For pins that do not say (min, max).
+    pub default_factors: (i32, i32),
+    /// Metrics that order candidates for a pin.
+    pub allocate_by: Vec<String>,
+    /// Writes through this peer are refused.
+    pub follower_mode: bool,
+    /// How long a write waits for a leader and its quorum.
+    pub write_timeout: Duration,
+    /// Stands for a CID that is not known yet.
+    pub unknown_cid: Cid,
+}
+
+/// The parts a [`Cluster`] works with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) me: PeerId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) net: Net,
+    pub(crate) consensus: Consensus,
+    pub(crate) ipfs: SharedIpfs,
+    pub(crate) tables: StatusTables,
+    pub(crate) monitor: Monitor,
+    pub(crate) tracker: Tracker,
+    pub(crate) repair: Repair,
+    pub(crate) leader: Leader,
+}
+
+/// A peer's use cases. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cluster(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    me: PeerId,
+    settings: Arc<Settings>,
+    net: Net,
+    consensus: Consensus,
+    ipfs: SharedIpfs,
+    tables: StatusTables,
+    monitor: Monitor,
+    tracker: Tracker,
+    repair: Repair,
+    leader: Leader,
+    forwarder: Forwarder,
+    /// Pins in the state, counted now and then.
+    pins: AtomicU64,
+}
+
+impl Cluster {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            forwarder: Forwarder::new(parts.net.clone()),
+            pins: AtomicU64::new(0),
+            me: parts.me,
+            settings: parts.settings,
+            net: parts.net,
+            consensus: parts.consensus,
+            ipfs: parts.ipfs,
+            tables: parts.tables,
+            monitor: parts.monitor,
+            tracker: parts.tracker,
+            repair: parts.repair,
+            leader: parts.leader,
+        }))
+    }
+
+    /// The IPFS node beside this peer.
+    #[must_use]
+    pub fn ipfs(&self) -> &SharedIpfs {
+        &self.0.ipfs
+    }
+
+    /// Whether what this peer reads locally is at least what it knew before its last stop.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.0.consensus.status().borrow().recovering
+    }
+
+    /// The cluster's epoch.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.0.consensus.epoch()
+    }
+
+    /// Reads this peer's state, unless it may have gone back.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn StateRead) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ClusterError> {
+        if !self.is_ready() {
+            return Err(ClusterError::Recovering);
+        }
+        let state = self.0.consensus.state();
+        state
+            .read(read)
+            .await
+            .map_err(|e| ClusterError::Store(e.to_string()))
+    }
+
+    fn wall_clock(&self) -> Timestamp {
+        wall_clock()
+    }
+}
+
+/// This peer's wall clock.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+}

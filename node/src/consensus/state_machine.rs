@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use ipfs_cluster_protocol::{
     codec,
     command::{Command, Entry as Commands},
-    id::LogIndex,
+    id::{LogIndex, Rev, Seq},
     limits,
     state::{self, tx::StoreError},
 };
@@ -98,15 +98,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 responders.push(responder);
             }
             let done = self.store.apply(move |job| {
-                let mut members_changed = false;
+                let mut touched = Touched::default();
                 let outcomes: Result<Vec<_>, _> = entries
                     .iter()
-                    .map(|e| apply_one(job, e, &mut members_changed))
+                    .map(|e| apply_one(job, e, &mut touched))
                     .collect();
-                Ok((outcomes?, members_changed))
+                Ok((outcomes?, touched))
             });
-            let (outcomes, members_changed) = done.await.map_err(io_error)?;
-            if members_changed {
+            let (outcomes, touched) = done.await.map_err(io_error)?;
+            self.store.changes().note(touched.seqs, touched.rev);
+            if touched.members {
                 self.changed.send_modify(|n| *n += 1);
             }
             for (responder, outcomes) in responders.into_iter().zip(outcomes) {
@@ -137,6 +138,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Err(io::Error::other("the snapshot is not what was announced"));
         }
         self.store.install(received).await.map_err(io_error)?;
+        self.store.changes().note_all(self.store.position().rev);
         self.changed.send_modify(|n| *n += 1);
         Ok(())
     }
@@ -160,10 +162,18 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     }
 }
 
+/// What a batch of entries touched.
+#[derive(Debug, Default)]
+struct Touched {
+    seqs: Vec<Seq>,
+    rev: Rev,
+    members: bool,
+}
+
 fn apply_one(
     job: &mut ApplyJob<'_>,
     entry: &Entry,
-    members_changed: &mut bool,
+    touched: &mut Touched,
 ) -> Result<Outcomes, StoreError> {
     let id = entry.log_id();
     job.step(|tx, position| {
@@ -181,7 +191,11 @@ fn apply_one(
                 let applied = state::apply(tx, LogIndex(id.index), &commands)?;
                 position.rev = applied.rev;
                 position.at = applied.at;
-                *members_changed |= applied.members_changed || names_cluster(&commands);
+                touched.members |= applied.members_changed || names_cluster(&commands);
+                touched
+                    .seqs
+                    .extend(applied.changes.iter().map(|change| change.seq));
+                touched.rev = applied.rev;
                 Ok(Outcomes {
                     at: applied.at,
                     outcomes: applied.outcomes,

@@ -11,6 +11,7 @@ use ipfs_cluster_protocol::{
 };
 
 pub mod embedded;
+pub(crate) mod holds;
 pub mod http;
 pub mod kubo;
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! **Architecture invariant:** redb's types are known here alone; openraft's are not known here.
 
 mod backend;
+mod changes;
 mod error;
 mod flush;
 mod folder;
@@ -26,6 +27,7 @@ mod tables;
 mod tests;
 mod view;
 
+pub use changes::{Changed, Changes};
 pub use error::{OpenError, ReadError};
 pub use folder::{DataFolder, Identity};
 pub(crate) use raft_log::{LogRecord, LogRecovered, RaftLog, Slot};

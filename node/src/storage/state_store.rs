@@ -18,6 +18,7 @@ use crate::env::{Disk, Env, Lane};
 pub use super::tables::{LogPos, Position};
 use super::{
     backend::{DbFile, open_database},
+    changes::Changes,
     error::{OpenError, ReadError, failed, guard},
     flush,
     overlay::Overlay,
@@ -97,6 +98,7 @@ pub(super) struct Shared {
     read_lane: Lane,
     /// Snapshot chunks.
     pub(super) snapshot_lane: Lane,
+    changes: Changes,
     applied: watch::Sender<Applied>,
     /// What the last synced commit holds.
     pub(super) synced: watch::Sender<Position>,
@@ -162,6 +164,7 @@ impl StateStore {
             apply_lane: env.lanes.lane("state-apply"),
             read_lane: env.lanes.lane("state-read"),
             snapshot_lane: env.lanes.lane("state-snapshot"),
+            changes: Changes::new(position.rev),
             applied: watch::Sender::new(Applied::from(&position)),
             synced: watch::Sender::new(position.clone()),
             overlay: RwLock::new(Overlay::new(Arc::new(database), position)),
@@ -193,6 +196,12 @@ impl StateStore {
             })
         });
         Ok(out.await??)
+    }
+
+    /// Which pins change: for one reader.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.shared.changes
     }
 
     /// How far this peer has applied the log, now and later.

@@ -28,3 +28,18 @@ pub struct ConnectGraph {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub cluster_to_ipfs: BTreeMap<PeerId, PeerId>,
 }
+
+impl ConnectGraph {
+    /// What `peer` answers that knows of nobody.
+    #[must_use]
+    pub fn new(peer: PeerId) -> Self {
+        Self {
+            cluster_id: peer,
+            id_to_peername: BTreeMap::new(),
+            ipfs_links: BTreeMap::new(),
+            cluster_links: BTreeMap::new(),
+            cluster_trust_links: BTreeMap::new(),
+            cluster_to_ipfs: BTreeMap::new(),
+        }
+    }
+}

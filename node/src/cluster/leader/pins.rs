@@ -1,0 +1,159 @@
+//! Decisions on pins.
+
+use ipfs_cluster_protocol::{
+    command::{Command, IfRev, Session},
+    id::{Cid, PeerId},
+    limits,
+    pin::{Holding, Pin, PinSpec, PinType},
+    placement::{self, PlacementRequest},
+    rpc::{Done, Refusal},
+    state::query,
+    time::Timestamp,
+};
+use tokio::time::Instant;
+
+use super::{Landed, Leader, Miss};
+use crate::cluster::wall_clock;
+
+impl Leader {
+    /// Pins: places, proposes, and places again as long as others change the same pin meanwhile.
+    pub(super) async fn pin(
+        &self,
+        session: Session,
+        spec: PinSpec,
+        preset: Option<Vec<PeerId>>,
+        deadline: Instant,
+    ) -> Result<Done, Refusal> {
+        spec.check().map_err(|e| Refusal::Invalid(e.to_string()))?;
+        if spec.expire_at.is_some_and(|at| at <= wall_clock()) {
+            return Err(Refusal::Invalid(
+                "pin.ExpireAt set before current time".into(),
+            ));
+        }
+        for _ in 0..limits::DECISIONS_MAX {
+            let current = self.current(spec.cid).await?;
+            let allocations = match &preset {
+                Some(peers) if spec.holding() != Holding::Everywhere => peers.clone(),
+                _ => self.place(&spec, current.as_ref()).await?,
+            };
+            let if_rev = current
+                .as_ref()
+                .map_or(IfRev::Absent, |pin| IfRev::Is(pin.rev));
+            let command = Command::Pin {
+                spec: spec.clone(),
+                allocations: allocations.clone(),
+                if_rev,
+            };
+            match self.propose(session.clone(), command, deadline).await {
+                Ok(landed) => {
+                    return Ok(done(landed, spec, allocations, current));
+                }
+                Err(Miss::Conflict) => {}
+                Err(Miss::Refused(refusal)) => return Err(refusal),
+            }
+        }
+        Err(Refusal::Unavailable(
+            "the pin is being changed by others all the time".into(),
+        ))
+    }
+
+    /// Pins `to` as `from` is pinned.
+    pub(super) async fn update(
+        &self,
+        session: Session,
+        from: Cid,
+        to: Cid,
+        name: String,
+        expire_at: Option<Timestamp>,
+        deadline: Instant,
+    ) -> Result<Done, Refusal> {
+        let Some(source) = self.current(from).await? else {
+            return Err(Refusal::NotPinned);
+        };
+        if source.spec.pin_type != PinType::Data {
+            return Err(Refusal::Invalid("this pin type cannot be updated".into()));
+        }
+        let mut spec = PinSpec {
+            cid: to,
+            pin_update: Some(from),
+            ..source.spec
+        };
+        if !name.is_empty() {
+            spec.name = name;
+        }
+        if let Some(at) = expire_at.filter(|at| *at > wall_clock()) {
+            spec.expire_at = Some(at);
+        }
+        self.pin(session, spec, Some(source.allocations), deadline)
+            .await
+    }
+
+    /// Unpins; the answer carries the pin as it was.
+    pub(super) async fn unpin(
+        &self,
+        session: Session,
+        cid: Cid,
+        deadline: Instant,
+    ) -> Result<Done, Refusal> {
+        let before = self.current(cid).await?;
+        match before.as_ref().map(|pin| pin.spec.pin_type) {
+            Some(PinType::Shard) => {
+                return Err(Refusal::Invalid(
+                    "cannot unpin a shard directly. Unpin content root CID instead".into(),
+                ));
+            }
+            Some(PinType::ClusterDag) => {
+                return Err(Refusal::Invalid(
+                    "cannot unpin a Cluster DAG directly. Unpin content root CID instead".into(),
+                ));
+            }
+            _ => {}
+        }
+        let done = self
+            .plain(session, Command::Unpin { cid }, deadline)
+            .await?;
+        Ok(Done {
+            pin: before,
+            ..done
+        })
+    }
+
+    async fn current(&self, cid: Cid) -> Result<Option<Pin>, Refusal> {
+        self.read(move |state| query::pin_by_cid(state, &cid)).await
+    }
+
+    /// Who shall hold it, as the metrics of this moment say.
+    async fn place(&self, spec: &PinSpec, current: Option<&Pin>) -> Result<Vec<PeerId>, Refusal> {
+        let view = self.candidates().await?;
+        let current = current.map_or(&[][..], |pin| &pin.allocations);
+        let request = PlacementRequest {
+            cid: &spec.cid,
+            replication: spec.replication,
+            user_allocations: &spec.user_allocations,
+            current,
+            excluded: &[],
+        };
+        let chosen = placement::place(&request, &view).map_err(|e| {
+            tracing::info!(cid = %spec.cid, candidates = ?view, "not placed: {e}");
+            Refusal::Invalid(e.to_string())
+        })?;
+        self.reserve(&chosen);
+        Ok(chosen)
+    }
+}
+
+/// The pin as the client is told of it.
+fn done(landed: Landed, spec: PinSpec, allocations: Vec<PeerId>, before: Option<Pin>) -> Done {
+    let pin = Pin {
+        seq: before.map(|pin| pin.seq).unwrap_or_default(),
+        rev: landed.rev,
+        copies: u32::try_from(allocations.len()).unwrap_or(u32::MAX),
+        spec,
+        allocations,
+        timestamp: landed.at,
+    };
+    Done {
+        index: landed.index,
+        pin: Some(pin),
+    }
+}

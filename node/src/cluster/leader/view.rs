@@ -1,0 +1,115 @@
+//! What a placement of this moment knows of the peers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ipfs_cluster_protocol::{
+    id::PeerId,
+    pin::PinSpec,
+    placement::{CandidateView, PlacementRequest, Standing, place},
+    rpc::Refusal,
+    state::query,
+};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Leader;
+use crate::cluster::ClusterError;
+
+/// What a pin is taken to need until its size is known.
+const PIN_BYTES: u64 = 1024 * 1024;
+/// By then the room a pin takes shows in its peer's metrics.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// Room promised to pins that may not have landed yet, so that a burst between two metrics does
+/// not all go to the emptiest peer.
+#[derive(Debug, Default)]
+pub(super) struct Reservations(Mutex<Generations>);
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: BTreeMap<PeerId, u64>,
+    old: BTreeMap<PeerId, u64>,
+    turned: Option<Instant>,
+}
+
+impl Reservations {
+    fn add(&self, peers: &[PeerId]) {
+        let mut generations = self.0.lock();
+        generations.turn();
+        for peer in peers {
+            *generations.young.entry(peer.clone()).or_default() += PIN_BYTES;
+        }
+    }
+
+    fn of(&self, peer: &PeerId) -> u64 {
+        let mut generations = self.0.lock();
+        generations.turn();
+        let bytes = |generation: &BTreeMap<PeerId, u64>| generation.get(peer).copied();
+        bytes(&generations.young).unwrap_or(0) + bytes(&generations.old).unwrap_or(0)
+    }
+}
+
+impl Generations {
+    fn turn(&mut self) {
+        let now = Instant::now();
+        let turned = *self.turned.get_or_insert(now);
+        let age = now.saturating_duration_since(turned);
+        if age < SETTLED {
+            return;
+        }
+        let young = std::mem::take(&mut self.young);
+        self.old = if age < 2 * SETTLED {
+            young
+        } else {
+            BTreeMap::new()
+        };
+        self.turned = Some(now);
+    }
+}
+
+impl Leader {
+    /// All members with their standing, metrics and promised room.
+    pub(crate) async fn candidates(&self) -> Result<CandidateView, Refusal> {
+        let members = self.read(query::members).await?;
+        let mut view = CandidateView::new(self.0.settings.allocate_by.clone());
+        for member in members {
+            let peer = member.peer;
+            let standing = if member.down_since.is_some() || self.0.monitor.is_lapsed(&peer) {
+                Standing::Down
+            } else if member.draining {
+                Standing::Draining
+            } else {
+                Standing::Up
+            };
+            let reserved = self.0.reservations.of(&peer);
+            let names = &self.0.settings.allocate_by;
+            let metrics: BTreeMap<&String, _> = names
+                .iter()
+                .filter_map(|name| Some((name, self.0.monitor.fresh(name, &peer)?)))
+                .collect();
+            view.add(peer, standing, reserved, |name| {
+                metrics.get(&name.to_owned())
+            });
+        }
+        Ok(view)
+    }
+
+    pub(super) fn reserve(&self, peers: &[PeerId]) {
+        self.0.reservations.add(peers);
+    }
+
+    /// Who shall hold content that is about to be added.
+    pub(crate) async fn place_new(&self, spec: &PinSpec) -> Result<Vec<PeerId>, ClusterError> {
+        let view = self.candidates().await?;
+        let request = PlacementRequest {
+            cid: &spec.cid,
+            replication: spec.replication,
+            user_allocations: &spec.user_allocations,
+            current: &[],
+            excluded: &[],
+        };
+        let chosen = place(&request, &view).map_err(|e| ClusterError::Invalid(e.to_string()))?;
+        self.reserve(&chosen);
+        Ok(chosen)
+    }
+}

@@ -1,0 +1,109 @@
+//! Single questions between peers, one per stream (`/ipfs-cluster/rpc/1`).
+
+use std::time::Duration;
+
+use ipfs_cluster_protocol::{
+    api,
+    id::PeerId,
+    limits,
+    rpc::{RpcReply, RpcRequest},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use super::Cluster;
+use crate::{
+    net::{Net, PeerStream, Proto},
+    worker::Stop,
+};
+
+/// How long a question may take, answer included.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// Asks one peer. The error is for people: the peer is away, or does not answer.
+pub(crate) async fn ask(
+    net: &Net,
+    peer: &PeerId,
+    question: &RpcRequest,
+) -> Result<RpcReply, String> {
+    let exchange = async {
+        let mut stream = net
+            .open(peer, Proto::Rpc)
+            .await
+            .map_err(|e| e.to_string())?;
+        stream.send_msg(question).await.map_err(|e| e.to_string())?;
+        let reply = stream.recv_msg_within::<RpcReply>(ANSWER_MAX).await;
+        match reply.map_err(|e| e.to_string())? {
+            RpcReply::Failed(reason) => Err(reason),
+            reply => Ok(reply),
+        }
+    };
+    tokio::time::timeout(ANSWER_MAX, exchange)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {ANSWER_MAX:?}")))
+}
+
+/// Answers the other peers until the peer stops.
+pub(crate) async fn serve(
+    cluster: Cluster,
+    mut streams: mpsc::Receiver<PeerStream>,
+    mut stop: Stop,
+) {
+    let room = std::sync::Arc::new(Semaphore::new(limits::RPC_IN_FLIGHT_MAX));
+    let mut running = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            Some(_) = running.join_next() => continue,
+            stream = streams.recv() => stream,
+        };
+        let Some(mut stream) = stream else { return };
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            tracing::warn!(peer = %stream.peer, "too many questions at once: one is dropped");
+            continue;
+        };
+        let cluster = cluster.clone();
+        running.spawn(async move {
+            if let Err(reason) = answer(&cluster, &mut stream).await {
+                tracing::debug!(peer = %stream.peer, reason, "question not answered");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(cluster: &Cluster, stream: &mut PeerStream) -> Result<(), String> {
+    let question = stream.recv_msg_within::<RpcRequest>(ANSWER_MAX).await;
+    let question = question.map_err(|e| e.to_string())?;
+    let reply = match question {
+        RpcRequest::Id => RpcReply::Id(Box::new(cluster.id().await)),
+        RpcRequest::Holds { seq, rev } => match cluster.holds(seq, rev).await {
+            Ok(yes) => RpcReply::Yes(yes),
+            Err(e) => RpcReply::Failed(e.to_string()),
+        },
+        RpcRequest::Probe { peer } => RpcReply::Yes(cluster.reaches(&peer).await),
+        RpcRequest::Recover { cid } => match cluster.recover_here(cid).await {
+            Ok(true) => RpcReply::Recovered(vec![cid]),
+            Ok(false) => RpcReply::Recovered(Vec::new()),
+            Err(e) => RpcReply::Failed(e.to_string()),
+        },
+        RpcRequest::RecoverAll => match cluster.recover_all_here().await {
+            Ok(cids) => RpcReply::Recovered(cids),
+            Err(e) => RpcReply::Failed(e.to_string()),
+        },
+        RpcRequest::Repair => RpcReply::Repair(Box::new(cluster.0.repair.report())),
+    };
+    stream.send_msg(&reply).await.map_err(|e| e.to_string())
+}
+
+/// What a peer says of itself, or that it could not be asked.
+pub(crate) async fn ask_id(net: &Net, peer: &PeerId) -> api::id::Id {
+    match ask(net, peer, &RpcRequest::Id).await {
+        Ok(RpcReply::Id(id)) => *id,
+        Ok(_) => api::id::Id::unreachable(peer.clone(), "it answered something else".into()),
+        Err(reason) => api::id::Id::unreachable(peer.clone(), reason),
+    }
+}

@@ -1,0 +1,68 @@
+//! A write on its way into the log: decided here when this peer leads, forwarded when it does not,
+//! repeated in its session until it has an answer or the client's time is over.
+
+use std::time::Duration;
+
+use ipfs_cluster_protocol::{
+    id::PeerId,
+    rpc::{Done, Op, Refusal},
+};
+use tokio::time::Instant;
+
+use super::{Cluster, error::ClusterError, forward::Lost};
+
+/// Between two tries while an election is under way.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+impl Cluster {
+    /// Brings a write into the log of a quorum. At the deadline it is *unknown* if it was sent to
+    /// somebody, and not done if it was not.
+    pub(crate) async fn submit(&self, op: Op) -> Result<Done, ClusterError> {
+        if self.0.settings.follower_mode && !matches!(op, Op::Gone { .. }) {
+            return Err(ClusterError::Invalid(
+                "this peer is configured to be in follower mode. Write operations are disabled"
+                    .into(),
+            ));
+        }
+        let ticket = self.0.consensus.sessions().begin();
+        let deadline = Instant::now() + self.0.settings.write_timeout;
+        let mut sent = None;
+        loop {
+            let Some(leader) = self.leader_by(deadline).await else {
+                return Err(overdue(sent));
+            };
+            let answer = if leader == self.0.me {
+                let session = ticket.session();
+                Ok(self.0.leader.execute(session, op.clone(), deadline).await)
+            } else {
+                let session = ticket.session();
+                let forwarder = &self.0.forwarder;
+                forwarder.ask(&leader, session, op.clone(), deadline).await
+            };
+            match answer {
+                Ok(Ok(done)) => return Ok(done),
+                // The leader has stepped down, or does not know yet that it leads.
+                Ok(Err(Refusal::NotLeader { .. } | Refusal::Unavailable(_))) => {}
+                Ok(Err(Refusal::Unknown(reason))) | Err(Lost(reason)) => sent = Some(reason),
+                Ok(Err(refusal)) => return Err(refusal.into()),
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(overdue(sent));
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Who leads, as soon as somebody does.
+    async fn leader_by(&self, deadline: Instant) -> Option<PeerId> {
+        let mut status = self.0.consensus.status();
+        let found = tokio::time::timeout_at(deadline, status.wait_for(|s| s.leader.is_some()));
+        found.await.ok()?.ok()?.leader.clone()
+    }
+}
+
+fn overdue(sent: Option<String>) -> ClusterError {
+    sent.map_or(ClusterError::NoLeader, |reason| {
+        ClusterError::Unknown(format!("timed out waiting for the outcome: {reason}"))
+    })
+}

@@ -1,0 +1,119 @@
+//! A peer at work, and its end.
+
+use std::time::Duration;
+
+use multiaddr::Multiaddr;
+use tokio::sync::mpsc;
+
+use super::{apis::Servers, node_ipfs::NodeIpfs, serving};
+use crate::{
+    cluster::Cluster,
+    consensus::Consensus,
+    env::Addr,
+    net::Net,
+    storage::Identity,
+    worker::Workers,
+};
+
+/// How long the tasks may take to end.
+const TASKS_MAX: Duration = Duration::from_secs(5);
+
+/// Where a peer can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The REST API.
+    pub rest: Vec<Addr>,
+    /// The IPFS proxy.
+    pub proxy: Vec<Addr>,
+    /// The cluster's swarm, with `/p2p/`.
+    pub swarm: Vec<Multiaddr>,
+}
+
+/// Why a peer ends on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// It was removed from the cluster.
+    Removed,
+    /// A part of it cannot go on.
+    Failed(String),
+}
+
+/// A peer that runs. Stop it with [`RunningNode::shutdown`]; dropping it aborts its tasks.
+#[derive(Debug)]
+pub struct RunningNode {
+    workers: Workers,
+    servers: Servers,
+    net: Net,
+    consensus: Consensus,
+    ipfs: NodeIpfs,
+    cluster: Cluster,
+    failures: mpsc::Receiver<String>,
+}
+
+impl RunningNode {
+    pub(super) fn new(
+        workers: Workers,
+        servers: Servers,
+        net: Net,
+        consensus: Consensus,
+        ipfs: NodeIpfs,
+        cluster: Cluster,
+        failures: mpsc::Receiver<String>,
+    ) -> Self {
+        Self { workers, servers, net, consensus, ipfs, cluster, failures }
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        let of = |server: &Option<crate::api::Server>| {
+            server.as_ref().map(|s| s.addresses().to_vec()).unwrap_or_default()
+        };
+        Addresses {
+            rest: of(&self.servers.rest),
+            proxy: of(&self.servers.proxy),
+            swarm: self.net.listen_addresses(),
+        }
+    }
+
+    /// Its use cases.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Its consensus.
+    #[must_use]
+    pub fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// Which cluster it is in and who it is there.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.consensus.identity()
+    }
+
+    /// Resolves when the peer cannot or must not go on. Cancel-safe.
+    pub async fn ended(&mut self) -> Exit {
+        let own = self.consensus.identity().map(|i| i.incarnation).unwrap_or_default();
+        tokio::select! {
+            biased;
+            () = serving::removed(self.consensus.clone(), self.net.clone(), own) => Exit::Removed,
+            Some(reason) = self.failures.recv() => Exit::Failed(reason),
+            ended = self.workers.ended() => Exit::Failed(ended.to_string()),
+        }
+    }
+
+    /// A planned stop: clients first, then the lead is handed over, files are synced, and the
+    /// connections close last.
+    pub async fn shutdown(self) {
+        tracing::info!("stopping");
+        self.servers.shutdown().await;
+        self.workers.shutdown(TASKS_MAX).await;
+        self.consensus.shutdown().await;
+        self.ipfs.shutdown().await;
+        self.net.shutdown().await;
+        tracing::info!("stopped");
+    }
+}

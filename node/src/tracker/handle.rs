@@ -1,0 +1,76 @@
+//! What others ask of the tracker.
+
+use ipfs_cluster_protocol::id::Cid;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Orders from outside.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Retry this CID now, if it failed; tells whether it was queued.
+    Recover(Cid, oneshot::Sender<bool>),
+    /// Retry all that failed; tells which were queued.
+    RecoverAll(oneshot::Sender<Vec<Cid>>),
+}
+
+/// Waiting and running work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Pins that wait for a worker.
+    pub queued: usize,
+    /// Pins being worked on.
+    pub running: usize,
+}
+
+/// A handle on the tracker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tracker {
+    orders: mpsc::Sender<Order>,
+    load: watch::Receiver<Load>,
+}
+
+/// Orders that wait.
+const ORDERS_MAX: usize = 64;
+
+/// The tracker's side of a handle.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) load: watch::Sender<Load>,
+}
+
+impl Tracker {
+    /// A handle, and what the tracker is started with.
+    pub(crate) fn new() -> (Self, Inbox) {
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let (load, seen) = watch::channel(Load::default());
+        (
+            Self { orders, load: seen },
+            Inbox {
+                orders: inbox,
+                load,
+            },
+        )
+    }
+
+    /// Retries a CID now if it failed here. False if there is nothing to retry.
+    pub async fn recover(&self, cid: Cid) -> bool {
+        let (tx, rx) = oneshot::channel();
+        let sent = self.orders.send(Order::Recover(cid, tx)).await;
+        sent.is_ok() && rx.await.unwrap_or(false)
+    }
+
+    /// Retries all that failed here; tells which.
+    pub async fn recover_all(&self) -> Vec<Cid> {
+        let (tx, rx) = oneshot::channel();
+        match self.orders.send(Order::RecoverAll(tx)).await {
+            Ok(()) => rx.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        *self.load.borrow()
+    }
+}
