@@ -119,7 +119,10 @@ impl Backend for Cluster {
             }
             ReadAt::Latest => self.read_barrier(patience).await?,
         };
-        Ok(Commit { index, epoch: self.epoch() })
+        Ok(Commit {
+            index,
+            epoch: self.epoch(),
+        })
     }
 
     async fn add_session(
@@ -149,7 +152,10 @@ impl api::AddSession for AddSession {
     }
 
     async fn put(&mut self, blocks: Vec<Block>) -> Result<(), ClusterError> {
-        let blocks = blocks.into_iter().map(|block| (block.cid, block.data)).collect();
+        let blocks = blocks
+            .into_iter()
+            .map(|block| (block.cid, block.data))
+            .collect();
         Self::put(self, blocks).await
     }
 

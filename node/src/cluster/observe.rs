@@ -88,7 +88,10 @@ impl Cluster {
                 ("tracker", count(load.queued)),
                 ("tracker_running", count(load.running)),
             ],
-            members: Some((count(members.len()), count(members.iter().filter(here).count()))),
+            members: Some((
+                count(members.len()),
+                count(members.iter().filter(here).count()),
+            )),
         }
     }
 

@@ -49,8 +49,8 @@ pub(super) async fn serve(
                 Some(_) => ProxiedNode::Embedded,
                 None => ProxiedNode::Http(HttpClient::new(env.connect.clone(), proxy.node.clone())),
             };
-            let proxy = ProxyConfig::new(proxy, node)
-                .map_err(|e| StartError::Config(e.to_string()))?;
+            let proxy =
+                ProxyConfig::new(proxy, node).map_err(|e| StartError::Config(e.to_string()))?;
             let server = api::serve_proxy(proxy, env, backend).await?;
             tracing::info!(addresses = ?server.addresses(), "IPFS proxy listens");
             Some(server)

@@ -56,7 +56,9 @@ async fn reached(
         }
         match failed {
             Some(e) if found.is_empty() => {
-                if Instant::now() + DIAL_PAUSE >= deadline || matches!(e, DialError::WrongSecret { .. } | DialError::BadAddress(_)) {
+                if Instant::now() + DIAL_PAUSE >= deadline
+                    || matches!(e, DialError::WrongSecret { .. } | DialError::BadAddress(_))
+                {
                     return Err(StartError::Bootstrap(e));
                 }
                 tokio::time::sleep(DIAL_PAUSE).await;

@@ -36,7 +36,10 @@ impl NodeIpfs {
                     peer = %embedded.peer_id(), addresses = ?embedded.addresses(),
                     "embedded IPFS node runs"
                 );
-                Ok(Self { node: embedded.clone(), embedded: Some(embedded) })
+                Ok(Self {
+                    node: embedded.clone(),
+                    embedded: Some(embedded),
+                })
             }
             Ipfs::Http(h) => {
                 let timeouts = KuboTimeouts {
@@ -53,7 +56,10 @@ impl NodeIpfs {
                          (`init --ipfs embedded`)"
                     );
                 }
-                Ok(Self { node, embedded: None })
+                Ok(Self {
+                    node,
+                    embedded: None,
+                })
             }
         }
     }

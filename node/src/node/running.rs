@@ -7,12 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{apis::Servers, node_ipfs::NodeIpfs, serving};
 use crate::{
-    cluster::Cluster,
-    consensus::Consensus,
-    env::Addr,
-    net::Net,
-    storage::Identity,
-    worker::Workers,
+    cluster::Cluster, consensus::Consensus, env::Addr, net::Net, storage::Identity, worker::Workers,
 };
 
 /// How long the tasks may take to end.
@@ -60,14 +55,25 @@ impl RunningNode {
         cluster: Cluster,
         failures: mpsc::Receiver<String>,
     ) -> Self {
-        Self { workers, servers, net, consensus, ipfs, cluster, failures }
+        Self {
+            workers,
+            servers,
+            net,
+            consensus,
+            ipfs,
+            cluster,
+            failures,
+        }
     }
 
     /// Where it can be reached.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         let of = |server: &Option<crate::api::Server>| {
-            server.as_ref().map(|s| s.addresses().to_vec()).unwrap_or_default()
+            server
+                .as_ref()
+                .map(|s| s.addresses().to_vec())
+                .unwrap_or_default()
         };
         Addresses {
             rest: of(&self.servers.rest),
@@ -96,7 +102,11 @@ impl RunningNode {
 
     /// Resolves when the peer cannot or must not go on. Cancel-safe.
     pub async fn ended(&mut self) -> Exit {
-        let own = self.consensus.identity().map(|i| i.incarnation).unwrap_or_default();
+        let own = self
+            .consensus
+            .identity()
+            .map(|i| i.incarnation)
+            .unwrap_or_default();
         tokio::select! {
             biased;
             () = serving::removed(self.consensus.clone(), self.net.clone(), own) => Exit::Removed,

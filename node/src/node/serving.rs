@@ -47,10 +47,19 @@ pub(super) struct Serving<'a> {
 /// Starts everything, each at its time.
 pub(super) fn spawn(parts: Serving<'_>, workers: &mut Workers) {
     let (config, consensus) = (parts.config, parts.consensus);
-    monitor::start(parts.monitor, parts.net, config.monitor_check_interval, workers);
+    monitor::start(
+        parts.monitor,
+        parts.net,
+        config.monitor_check_interval,
+        workers,
+    );
     workers.spawn(
         "members",
-        follow_members(consensus.clone(), parts.monitor.clone(), parts.tables.clone()),
+        follow_members(
+            consensus.clone(),
+            parts.monitor.clone(),
+            parts.tables.clone(),
+        ),
     );
     let stop = workers.stop();
     workers.spawn("pin count", parts.cluster.clone().count_pins(stop));
@@ -147,8 +156,16 @@ pub(super) async fn removed(consensus: Consensus, net: Net, own: Incarnation) {
     let mut members = consensus.members();
     let me = net.local_peer().clone();
     // Before the first entries arrive the peer may not know itself.
-    let known = members.wait_for(|m| m.get(&me) == Some(&own)).await.map(drop);
-    if known.is_err() || members.wait_for(|m| m.get(&me) != Some(&own)).await.is_err() {
+    let known = members
+        .wait_for(|m| m.get(&me) == Some(&own))
+        .await
+        .map(drop);
+    if known.is_err()
+        || members
+            .wait_for(|m| m.get(&me) != Some(&own))
+            .await
+            .is_err()
+    {
         std::future::pending::<()>().await;
     }
 }

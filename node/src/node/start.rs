@@ -6,14 +6,7 @@ use ipfs_cluster_protocol::{id::Cid, pin::Replication, status::TableId};
 use multiaddr::Multiaddr;
 use tokio::sync::mpsc;
 
-use super::{
-    apis,
-    error::StartError,
-    join,
-    node_ipfs::NodeIpfs,
-    running::RunningNode,
-    serving,
-};
+use super::{apis, error::StartError, join, node_ipfs::NodeIpfs, running::RunningNode, serving};
 use crate::{
     cluster::{Cluster, Parts, Settings, blocks, forward_server, leader::Leader, rpc},
     config::{Config, Profile},
@@ -103,7 +96,9 @@ pub async fn start(
         &mut workers,
     );
     let servers = apis::serve(&config, &env, &net, &cluster, &ipfs).await?;
-    Ok(RunningNode::new(workers, servers, net, consensus, ipfs, cluster, failures))
+    Ok(RunningNode::new(
+        workers, servers, net, consensus, ipfs, cluster, failures,
+    ))
 }
 
 /// What other peers ask of this one, recovering or not.
@@ -114,11 +109,17 @@ fn serve_peers(
     leader: &Leader,
     ipfs: &NodeIpfs,
 ) {
-    let (forward, questions, adds) =
-        (net.accept(Proto::Forward), net.accept(Proto::Rpc), net.accept(Proto::Blocks));
+    let (forward, questions, adds) = (
+        net.accept(Proto::Forward),
+        net.accept(Proto::Rpc),
+        net.accept(Proto::Blocks),
+    );
     let stop = || workers.stop();
     let (a, b, c) = (stop(), stop(), stop());
-    workers.spawn("forward server", forward_server::serve(leader.clone(), forward, a));
+    workers.spawn(
+        "forward server",
+        forward_server::serve(leader.clone(), forward, a),
+    );
     workers.spawn("rpc server", rpc::serve(cluster.clone(), questions, b));
     workers.spawn("block server", blocks::serve(ipfs.node.clone(), adds, c));
 }
@@ -127,7 +128,11 @@ async fn net_config(config: &Config, env: &Env, options: &StartOptions) -> NetCo
     let cluster = &config.cluster;
     let key = config.identity.private_key.expose().clone();
     let known = read_peerstore(env, cluster.peerstore.clone()).await;
-    let bootstrap = cluster.peer_addresses.iter().chain(&options.bootstrap).chain(&known);
+    let bootstrap = cluster
+        .peer_addresses
+        .iter()
+        .chain(&options.bootstrap)
+        .chain(&known);
     NetConfig {
         psk: cluster.secret.as_ref().map(|psk| *psk.expose()),
         listen: cluster.listen.clone(),
@@ -174,7 +179,9 @@ fn consensus_config(config: &Config) -> ConsensusConfig {
 }
 
 fn settings(config: &Config) -> Result<Settings, StartError> {
-    let unknown_cid: Cid = UNKNOWN_CID.parse().map_err(|e| StartError::Config(format!("{e}")))?;
+    let unknown_cid: Cid = UNKNOWN_CID
+        .parse()
+        .map_err(|e| StartError::Config(format!("{e}")))?;
     let replication: Replication = config.cluster.replication;
     Ok(Settings {
         peername: config.cluster.peername.clone(),
@@ -187,5 +194,8 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
 }
 
 fn texts(net: &Net) -> Vec<String> {
-    net.listen_addresses().iter().map(ToString::to_string).collect()
+    net.listen_addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }

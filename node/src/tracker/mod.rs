@@ -17,6 +17,8 @@ mod handle;
 mod ledger;
 mod queue;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tracking;
 mod walk;
 mod work;

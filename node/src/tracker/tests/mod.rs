@@ -1,0 +1,3 @@
+//! The tracker's parts on real files.
+
+mod ledger;
