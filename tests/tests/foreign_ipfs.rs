@@ -3,6 +3,7 @@
 //!
 //! Skipped where Node.js or the daemon's packages are missing, unless `IPFS_CLUSTER_TESTS_FOREIGN` is
 //! `required`.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are tests")]
 
 use std::{
     io::{BufRead, BufReader},
