@@ -31,15 +31,9 @@ pub(super) struct Global {
     /// Log everything
     #[arg(short, long, global = true)]
     pub(super) debug: bool,
-    /// LEVEL or COMPONENT:LEVEL, as a comma list; levels are error, warn, info, debug
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "IPFS_CLUSTER_LOG_LEVEL",
-        default_value = "info"
-    )]
-    pub(super) loglevel: String,
+    /// LEVEL or COMPONENT:LEVEL, as a comma list; levels are error, warn, info, debug [default: info]
+    #[arg(short, long, global = true, env = "IPFS_CLUSTER_LOG_LEVEL")]
+    pub(super) loglevel: Option<String>,
     /// Form of the log
     #[arg(long, global = true, default_value = "text")]
     pub(super) log_format: LogFormat,
@@ -59,11 +53,15 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     /// Write a new configuration folder
     Init(Init),
+    /// Run the peer
+    Daemon(Daemon),
     /// Act on the peer's copy of the pinset
     State {
         #[command(subcommand)]
         command: State,
     },
+    /// Run a whole cluster on this machine, to try it out
+    Dev(Dev),
     /// Print the version
     Version,
 }
@@ -115,6 +113,37 @@ impl From<IpfsArg> for IpfsKind {
     }
 }
 
+/// `daemon`.
+#[derive(Debug, Default, clap::Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(super) struct Daemon {
+    /// Comma list of multiaddrs, ending in /p2p/PEER, of a cluster to join; a peer with state only
+    /// dials them
+    #[arg(short = 'j', long, value_delimiter = ',')]
+    pub(super) bootstrap: Vec<Multiaddr>,
+    /// Leave the cluster at the end
+    #[arg(short = 'x', long, hide = true)]
+    pub(super) leave: bool,
+    /// Serve metrics for Prometheus on their own address
+    #[arg(long)]
+    pub(super) stats: bool,
+    /// Stop when stdin ends: whoever started the peer is gone
+    #[arg(long, hide = true)]
+    pub(super) until_stdin_ends: bool,
+    /// Accepted for the sake of old scripts
+    #[arg(short = 'u', long, hide = true)]
+    pub(super) upgrade: bool,
+    /// Accepted for the sake of old scripts
+    #[arg(long, hide = true)]
+    pub(super) tracing: bool,
+    /// Accepted for the sake of old scripts
+    #[arg(long, hide = true)]
+    pub(super) no_trust: bool,
+}
+
 /// `state`.
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
@@ -130,6 +159,26 @@ pub(super) enum State {
         #[arg(short, long)]
         force: bool,
     },
+}
+
+/// `dev`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Dev {
+    /// How many
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=15))]
+    pub(super) peers: u8,
+    /// A process for each peer
+    #[arg(long)]
+    pub(super) processes: bool,
+    /// How long a peer may be down before its pins are copied elsewhere
+    #[arg(long, default_value = "5m")]
+    pub(super) repair_grace: String,
+    /// Keep everything here; a folder of an earlier run is continued [default: a new temporary one]
+    #[arg(long)]
+    pub(super) folder: Option<PathBuf>,
+    /// Print one JSON object when ready, and nothing else
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Reads the command line, or prints what is to be said instead.
@@ -175,8 +224,11 @@ mod tests {
         for line in [
             "init -f --consensus raft --randomports --peers /ip4/1.2.3.4/tcp/1/p2p/12D3KooWJUSc6kjcpkjZ9AkCkQZfiCQgSR65uVY6UaHRWBAvqTyA",
             "-c /x init --ipfs embedded -s",
+            "--debug daemon --bootstrap /ip4/1.2.3.4/tcp/1,/ip4/1.2.3.5/tcp/1 --log-format json",
+            "daemon -u -j /ip4/1.2.3.4/tcp/1 --no-trust -l debug,raft:info",
             "state export -f out.json",
             "state cleanup -f",
+            "dev --peers 5 --processes --repair-grace 10s --folder /x --json",
             "version",
         ] {
             let words = std::iter::once("ipfs-cluster-service").chain(line.split(' '));

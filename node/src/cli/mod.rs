@@ -5,8 +5,11 @@
 
 mod addresses;
 mod args;
+mod daemon;
+mod dev;
 mod fetch;
 mod init;
+mod signals;
 mod state;
 mod telemetry;
 
@@ -78,7 +81,13 @@ fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
         println!("{}", args::VERSION);
         return Ok(ExitCode::SUCCESS);
     }
-    telemetry::start(&args.global).map_err(|e| Failure::new("setting up the log", e))?;
+    // Three peers in one process would bury what `dev` shows.
+    let level = if matches!(command, Command::Dev(_)) {
+        "error"
+    } else {
+        "info"
+    };
+    telemetry::start(&args.global, level).map_err(|e| Failure::new("setting up the log", e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -94,6 +103,8 @@ fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
         };
         match command {
             Command::Init(init) => shell.init(init).await,
+            Command::Daemon(daemon) => shell.daemon(daemon).await,
+            Command::Dev(dev) => shell.dev(dev).await,
             Command::State { command } => shell.state(command).await,
             Command::Version => Ok(ExitCode::SUCCESS),
         }

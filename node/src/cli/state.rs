@@ -17,7 +17,6 @@ use super::{Failure, Shell, addresses::Addresses, args::State, fetch};
 /// Pins read from the store at once.
 const PAGE: usize = 1000;
 const EXPORTING: &str = "exporting state";
-const CLEANING: &str = "cleaning up state";
 
 /// Where an export goes.
 type Output = Box<dyn Write + Send>;
@@ -100,19 +99,26 @@ impl Shell {
         Ok(())
     }
 
-    /// Moves the data folder aside, keeping as many old ones as configured.
     fn cleanup(&self) -> Result<(), Failure> {
+        let folder = self.folder.join(DataFolder::NAME);
+        let _lock = self.lock()?;
+        if self.env.disk.exists(&folder) {
+            let aside = self.move_state_aside()?;
+            println!("the state was moved to {}", aside.display());
+        } else {
+            println!("{} does not exist: nothing to clean up", folder.display());
+        }
+        Ok(())
+    }
+
+    /// Moves the data folder aside, keeping as many old ones as configured; where it is then.
+    pub(super) fn move_state_aside(&self) -> Result<PathBuf, Failure> {
         let disk = &*self.env.disk;
         let loaded = config::load(&self.folder, disk, &self.vars);
         let config = loaded
             .map_err(|e| Failure::new("loading configurations", e))?
             .config;
-        let _lock = self.lock()?;
         let folder = self.folder.join(DataFolder::NAME);
-        if !disk.exists(&folder) {
-            println!("{} does not exist: nothing to clean up", folder.display());
-            return Ok(());
-        }
         let old = |n: u32| PathBuf::from(format!("{}.old.{n}", folder.display()));
         let rotate = || -> io::Result<()> {
             let last = config.raft.backups_rotate.saturating_sub(1);
@@ -125,9 +131,8 @@ impl Shell {
             disk.rename(&folder, &old(0))?;
             disk.sync_dir(&self.folder)
         };
-        rotate().map_err(|e| Failure::new(CLEANING, e))?;
-        println!("the state was moved to {}", old(0).display());
-        Ok(())
+        rotate().map_err(|e| Failure::new("moving the state aside", e))?;
+        Ok(old(0))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The log: to stderr, as text or JSON, with a level per component.
 
+use std::io::{self, IsTerminal};
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use super::args::{Global, LogFormat};
@@ -13,8 +15,9 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("p2p", "ipfs_cluster_node::net"),
     ("net", "ipfs_cluster_node::net"),
     ("restapi", "ipfs_cluster_node::api"),
-    ("restapilog", "ipfs_cluster_node::api"),
+    ("restapilog", "restapilog"),
     ("ipfsproxy", "ipfs_cluster_node::api"),
+    ("ipfsproxylog", "ipfsproxylog"),
     ("ipfshttp", "ipfs_cluster_node::ipfs"),
     ("ipfs", "ipfs_cluster_node::ipfs"),
     ("pintracker", "ipfs_cluster_node::tracker"),
@@ -30,25 +33,27 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("service", "ipfs_cluster_service"),
 ];
 /// Libraries that say too much below this.
-const QUIET: &str = "openraft=warn,libp2p=warn,hyper=warn,h2=warn,netlink_proto=error";
+const QUIET: &str = "openraft=error,libp2p=warn,hyper=warn,h2=warn,netlink_proto=error";
 
 /// A log level that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("--loglevel: {0:?} is not understood: write error, warn, info, debug or COMPONENT:LEVEL")]
 pub(super) struct LevelError(String);
 
-/// Starts the log.
-pub(super) fn start(global: &Global) -> Result<(), LevelError> {
-    let level = if global.debug {
-        "debug"
-    } else {
-        &global.loglevel
+/// Starts the log, at `usual` unless the user says otherwise.
+pub(super) fn start(global: &Global, usual: &str) -> Result<(), LevelError> {
+    let level = match &global.loglevel {
+        _ if global.debug => "debug",
+        Some(level) => level,
+        None => usual,
     };
     let directives = directives(level)?;
     let filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|e| LevelError(e.to_string()))?;
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let layer = match global.log_format {
         LogFormat::Text => layer.with_target(true).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),

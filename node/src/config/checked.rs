@@ -290,8 +290,6 @@ impl<'a> Reader<'a> {
             })),
             (None, Some(s)) => Ok(Ipfs::Embedded(EmbeddedIpfs {
                 swarm_listen: served(&s, "swarm_listen_multiaddress", warnings)?,
-                swarm_announce: s.multiaddrs("swarm_announce_multiaddress")?,
-                api_listen: s.addr("api_listen_multiaddress")?,
                 repo: self.folder.join(s.text("repo_folder")?),
                 storage_max: s.int("storage_max_bytes", 1)?,
                 pin_timeout: s.interval("pin_timeout")?,

@@ -40,8 +40,6 @@ pub struct Listen {
     pub proxy: String,
     /// Of an embedded IPFS node's swarm.
     pub ipfs_swarm: String,
-    /// Of an embedded IPFS node's RPC.
-    pub ipfs_api: String,
 }
 
 /// What to write.
@@ -158,22 +156,8 @@ fn defaults(options: &InitOptions, host: Option<String>) -> Map<String, Value> {
             listen.proxy.as_str(),
         );
         if options.ipfs == IpfsKind::Embedded {
-            let at = |key: &str| format!("ipfs_connector.embedded.{key}");
-            set(
-                &mut root,
-                &at("swarm_listen_multiaddress"),
-                listen.ipfs_swarm.as_str(),
-            );
-            set(
-                &mut root,
-                &at("api_listen_multiaddress"),
-                listen.ipfs_api.as_str(),
-            );
-            set(
-                &mut root,
-                "api.ipfsproxy.node_multiaddress",
-                listen.ipfs_api.as_str(),
-            );
+            let at = "ipfs_connector.embedded.swarm_listen_multiaddress";
+            set(&mut root, at, listen.ipfs_swarm.as_str());
         }
     }
     root

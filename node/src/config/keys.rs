@@ -251,12 +251,6 @@ const IPFS_EMBEDDED: &[Key] = &[
         Texts,
         L(&["/ip4/0.0.0.0/tcp/4001"]),
     ),
-    key("swarm_announce_multiaddress", Texts, L(&[])),
-    key(
-        "api_listen_multiaddress",
-        Text,
-        T("/ip4/127.0.0.1/tcp/5001"),
-    ),
     key("repo_folder", Text, T("ipfs")),
     key("storage_max_bytes", Int, I(10_000_000_000)),
     key("pin_timeout", Duration, T("2m0s")),

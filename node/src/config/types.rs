@@ -214,10 +214,6 @@ pub struct HttpIpfs {
 pub struct EmbeddedIpfs {
     /// Addresses of its swarm.
     pub swarm_listen: Vec<Multiaddr>,
-    /// Told to others instead of those.
-    pub swarm_announce: Vec<Multiaddr>,
-    /// Where its RPC listens.
-    pub api_listen: Addr,
     /// Blocks, pins and key.
     pub repo: PathBuf,
     /// Bytes it may fill.

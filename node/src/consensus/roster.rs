@@ -10,8 +10,12 @@ use super::core::{Core, Members};
 
 /// Runs as long as the peer; `changed` counts the entries that touched cluster or members.
 pub(super) async fn follow(core: Arc<Core>, mut changed: watch::Receiver<u64>) {
+    // Entries older than the admission speak of a cluster without this peer: until it has met
+    // itself in the state, what was learned at the admission counts.
+    let mut seated = false;
     loop {
         changed.borrow_and_update();
+        let applied = core.state.applied().borrow().index;
         let read = core.state.read(|state| {
             let members = query::members(state)?;
             Ok((System::load(state)?, members))
@@ -22,7 +26,15 @@ pub(super) async fn follow(core: Arc<Core>, mut changed: watch::Receiver<u64>) {
                     .into_iter()
                     .map(|m| (m.peer, m.incarnation))
                     .collect();
-                take_over(&core, &system, members);
+                let own = core.identity.borrow().map(|i| i.incarnation);
+                seated |= own.is_some_and(|own| {
+                    members.get(core.own.peer()) == Some(&own) || applied.0 >= own.0
+                });
+                take_over(
+                    &core,
+                    &system,
+                    if seated { members } else { Members::new() },
+                );
             }
             Err(e) => warn!(error = %e, "the members could not be read"),
         }

@@ -17,8 +17,6 @@ mod handle;
 mod ledger;
 mod queue;
 mod start;
-#[cfg(test)]
-mod tests;
 mod tracking;
 mod walk;
 mod work;

@@ -92,6 +92,11 @@ impl Queue {
         self.delayed.first().map(|(at, _)| *at)
     }
 
+    /// Whether new work waits.
+    pub(super) fn has_new(&self) -> bool {
+        !self.new.is_empty()
+    }
+
     fn wake(&mut self, now_ms: u64) {
         while let Some(&(at, seq)) = self.delayed.first() {
             if at > now_ms {

@@ -177,14 +177,8 @@ async fn unpin(parts: &Parts, seq: Seq, cid: Cid, as_of: Rev) -> Worked {
     }
 }
 
-/// Nothing of the cluster's is left on the node: what is pinned there from now on is not its own,
-/// whether or not the report arrives.
 async fn report(parts: &Parts, seq: Seq, as_of: Rev) -> Worked {
     parts.tables.set(seq, PinPhase::Unpinning, None);
-    if let Err(e) = parts.ledger.let_go(seq).await {
-        let error = format!("the tracker's ledger cannot be written: {e}");
-        return failed(PinPhase::UnpinError, error);
-    }
     // A full channel is back-pressure: the reporter is waiting for a quorum.
     let _ = parts.gone.send(GoneReport { seq, as_of }).await;
     Worked::Reported

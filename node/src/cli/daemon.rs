@@ -1,0 +1,160 @@
+//! `daemon`: runs the peer until it is asked to stop.
+
+use std::process::ExitCode;
+
+use ipfs_cluster_node::{
+    config::{self, Config, Loaded, listen},
+    env::{Addr, Env},
+    node::{self, Exit, RunningNode, StartOptions},
+};
+
+use super::{
+    Failure, Shell,
+    addresses::{self, Addresses},
+    args::Daemon,
+    signals::Signals,
+};
+
+impl Shell {
+    pub(super) async fn daemon(&self, args: &Daemon) -> Result<ExitCode, Failure> {
+        let loaded = config::load(&self.folder, &*self.env.disk, &self.vars)
+            .map_err(|e| Failure::new("loading configurations", e))?;
+        let _lock = self.lock()?;
+        addresses::forget(&self.folder, &*self.env.disk);
+        let config = with_flags(announce(loaded), args);
+        let mut stop = Stop {
+            signals: Signals::listen().map_err(|e| Failure::new("starting", e))?,
+            stdin: args
+                .until_stdin_ends
+                .then(|| Box::pin(stdin_ends(&self.env)) as _),
+        };
+        let who = Who::of(&config);
+        let options = StartOptions {
+            bootstrap: args.bootstrap.clone(),
+        };
+        let started = tokio::select! {
+            biased;
+            () = stop.asked() => return Ok(ExitCode::SUCCESS),
+            started = Box::pin(node::start(config, self.env.clone(), options)) => started,
+        };
+        let mut running = started.map_err(|e| Failure::new("starting cluster", e))?;
+        let published = who
+            .told(&running)
+            .publish(&self.folder, &self.env.disk)
+            .map_err(|e| Failure::new("writing addresses.json", e))?;
+        let exit = tokio::select! {
+            biased;
+            () = stop.asked() => None,
+            exit = running.ended() => Some(exit),
+        };
+        drop(published);
+        tokio::select! {
+            biased;
+            () = stop.signals.third() => return Ok(ExitCode::FAILURE),
+            () = running.shutdown() => {}
+        }
+        self.settle(exit)
+    }
+
+    /// What is left to do once the peer has stopped, and how the process ends.
+    fn settle(&self, exit: Option<Exit>) -> Result<ExitCode, Failure> {
+        match exit {
+            None => Ok(ExitCode::SUCCESS),
+            Some(Exit::Removed) => {
+                let aside = self.move_state_aside()?;
+                tracing::info!(state = %aside.display(), "removed from the cluster; the state was moved aside");
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Exit::Failed(why)) => {
+                tracing::error!(%why, "the peer cannot go on");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+/// What asks the peer to stop.
+struct Stop {
+    signals: Signals,
+    /// The end of stdin, if that matters.
+    stdin: Option<futures::future::BoxFuture<'static, ()>>,
+}
+
+impl Stop {
+    async fn asked(&mut self) {
+        let Some(stdin) = &mut self.stdin else {
+            return self.signals.next().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.signals.next() => {}
+            () = stdin => {}
+        }
+    }
+}
+
+fn stdin_ends(env: &Env) -> impl Future<Output = ()> + use<> {
+    let lane = env.lanes.lane("stdin");
+    async move {
+        // What comes is of no interest, only that nothing more comes.
+        let read = || std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        // A closed lane or a broken stdin is an end as well.
+        let _ = lane.run(read).await;
+    }
+}
+
+/// Logs what is odd about a configuration.
+pub(super) fn announce(loaded: Loaded) -> Config {
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    for note in &loaded.notes {
+        tracing::info!("configuration: {note}");
+    }
+    loaded.config
+}
+
+fn with_flags(mut config: Config, args: &Daemon) -> Config {
+    config.cluster.leave_on_shutdown |= args.leave;
+    config.metrics.enabled |= args.stats;
+    config
+}
+
+/// Name and ID of a peer, before its configuration is given away.
+pub(super) struct Who {
+    id: String,
+    peername: String,
+}
+
+impl Who {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            id: config.identity.peer.to_string(),
+            peername: config.cluster.peername.clone(),
+        }
+    }
+
+    /// Where the peer can be reached: logged, and for `addresses.json`.
+    pub(super) fn told(self, running: &RunningNode) -> Addresses {
+        let found = running.addresses();
+        let texts =
+            |addrs: &[Addr]| -> Vec<String> { addrs.iter().map(listen::multiaddr).collect() };
+        let addresses = Addresses {
+            pid: std::process::id(),
+            id: self.id,
+            peername: self.peername,
+            rest: texts(&found.rest),
+            proxy: texts(&found.proxy),
+            swarm: found.swarm.iter().map(ToString::to_string).collect(),
+        };
+        tracing::info!(
+            id = addresses.id,
+            peername = addresses.peername,
+            rest = addresses.rest.join(","),
+            proxy = addresses.proxy.join(","),
+            swarm = addresses.swarm.join(","),
+            "** IPFS Cluster is READY **"
+        );
+        addresses
+    }
+}

@@ -1,0 +1,40 @@
+//! Signals: the first asks to stop, the second warns, the third ends the process.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// INT, TERM and HUP, counted together.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on signals do not end the process by themselves.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+
+    /// After the first: warns of the second and returns at the third.
+    pub(super) async fn third(&mut self) {
+        self.next().await;
+        tracing::warn!("the peer is shutting down; one more signal ends it at once");
+        self.next().await;
+    }
+}

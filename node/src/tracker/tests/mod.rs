@@ -1,3 +1,0 @@
-//! The tracker's parts on real files.
-
-mod ledger;
