@@ -25,9 +25,9 @@ use libp2p::{
     noise,
     pnet::{PnetConfig, PreSharedKey},
     swarm::{
-        self, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-        NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        self, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError,
+        FromSwarm, NetworkBehaviour, NotifyHandler, SubstreamProtocol, SwarmEvent, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm,
         dial_opts::DialOpts,
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedOutbound},
     },
@@ -159,9 +159,21 @@ fn settle(
             peer_id: Some(peer),
             error,
             ..
-        } => fail(waiting.remove(&peer), &error.to_string()),
+        } => fail(waiting.remove(&peer), &why(&error)),
         _ => {}
     }
+}
+
+/// The error in words that say what to do, where it can be told.
+fn why(error: &DialError) -> String {
+    let text = error.to_string();
+    // A peer behind a secret answers a wrong one, or none, with bytes that make no sense.
+    if text.contains("Handshake failed") || text.contains("Timeout") {
+        return format!(
+            "failed to negotiate security protocol, is --secret that of the cluster? ({text})"
+        );
+    }
+    text
 }
 
 fn fail(replies: Option<Vec<Reply>>, why: &str) {
