@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::{
     peer::Peer,
-    relay::{Relay, Weather},
+    relay::{Relay, Sky, Weather},
     wait::until,
 };
 
 /// How long the cluster may take to agree. Generous: the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
 /// A secret for all peers of a test.
-const SECRET: &str = "5c1d1fd5ee5a1d3a9e1a3f1b0c2d4e6f8091a2b3c4d5e6f708192a3b4c5d6e7f";
+pub const SECRET: &str = "5c1d1fd5ee5a1d3a9e1a3f1b0c2d4e6f8091a2b3c4d5e6f708192a3b4c5d6e7f";
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
@@ -49,9 +50,14 @@ pub struct Cluster {
     /// By number, from 0.
     pub peers: Vec<Peer>,
     relays: Vec<Relay>,
+    sky: watch::Sender<Sky>,
     setup: Setup,
     folder: TempDir,
+    _turn: SemaphorePermit<'static>,
 }
+
+/// Clusters at once: more of them starve each other on a small machine.
+static TURNS: Semaphore = Semaphore::const_new(1);
 
 impl Cluster {
     /// Starts a cluster: the first peer forms it, the others join through the first.
@@ -62,6 +68,11 @@ impl Cluster {
         let mut cluster = Self {
             peers: Vec::new(),
             relays: Vec::new(),
+            sky: watch::Sender::default(),
+            _turn: TURNS
+                .acquire()
+                .await
+                .expect("the semaphore is never closed"),
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
             setup,
         };
@@ -78,7 +89,9 @@ impl Cluster {
     /// When it does not get ready.
     pub async fn add(&mut self) -> usize {
         let number = self.peers.len();
-        let relay = Relay::start().await.expect("a relay can listen");
+        let relay = Relay::start(number, &self.sky)
+            .await
+            .expect("a relay can listen");
         let name = format!("peer{}", number + 1);
         let vars = self.vars(&name, relay.port());
         let peer = Peer::init(&name, &self.folder.path().join(&name), vars);
@@ -107,7 +120,6 @@ impl Cluster {
             ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", zero),
             ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero),
             ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
-            ("CLUSTER_EMBEDDED_APILISTENMULTIADDRESS", zero),
         ];
         let owned = own.map(|(k, v)| (k.to_owned(), v.to_owned()));
         let mut vars: Vec<_> = owned.into_iter().collect();
@@ -138,6 +150,8 @@ impl Cluster {
         self.peers[number].set("CLUSTER_LISTENMULTIADDRESS", &listen);
         self.relays[number].lead_to(port);
         self.peers[number].spawn(bootstrap);
+        let pid = self.peers[number].pid();
+        self.sky.send_modify(|sky| sky.moved(number, pid));
     }
 
     async fn launch(&mut self, number: usize, bootstrap: &[String]) {
@@ -167,9 +181,9 @@ impl Cluster {
         }
     }
 
-    /// The weather in front of a peer: of connections that others made to it.
+    /// Changes the weather of a peer, for connections to it and from it.
     pub fn weather(&self, number: usize, weather: Weather) {
-        self.relays[number].set(weather);
+        self.sky.send_modify(|sky| sky.set(number, weather));
     }
 
     /// Waits until every running peer lists every running peer without an error.

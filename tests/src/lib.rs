@@ -9,6 +9,7 @@
 pub mod binary;
 pub mod cluster;
 pub mod http;
+mod owner;
 pub mod peer;
 pub mod relay;
 pub mod tidy;
@@ -17,5 +18,5 @@ pub mod wait;
 pub use cluster::{Cluster, Setup};
 pub use http::Answer;
 pub use peer::Peer;
-pub use relay::{Relay, Weather};
+pub use relay::{Relay, Sky, Weather};
 pub use wait::until;

@@ -33,8 +33,6 @@ pub struct Addresses {
     pub proxy: Vec<String>,
     /// Of its swarm, with `/p2p/`.
     pub swarm: Vec<String>,
-    /// Of the RPC of an embedded IPFS node.
-    pub ipfs_api: Vec<String>,
 }
 
 /// A peer, running or not.
@@ -110,6 +108,18 @@ impl Peer {
         self.addresses = None;
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        let child = self.child.as_ref();
+        child
+            .unwrap_or_else(|| panic!("{} does not run", self.name))
+            .id()
+    }
+
     /// Waits until it is ready.
     ///
     /// # Panics
@@ -173,15 +183,6 @@ impl Peer {
     #[must_use]
     pub fn swarm_port(&self) -> u16 {
         port(&self.addresses().swarm)
-    }
-
-    /// The port of its IPFS node's RPC.
-    ///
-    /// # Panics
-    /// When it has none.
-    #[must_use]
-    pub fn ipfs_port(&self) -> u16 {
-        port(&self.addresses().ipfs_api)
     }
 
     /// A request to its REST API.

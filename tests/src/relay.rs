@@ -1,7 +1,8 @@
-//! A TCP relay whose weather a test makes. Peers advertise relays instead of themselves, so every
-//! connection between two of them passes one.
+//! TCP relays whose weather a test makes. Peers advertise relays instead of themselves, so every
+//! connection between two of them passes one: that of the peer it goes to. The weather of a peer
+//! counts for connections to it and from it.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -11,8 +12,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// What happens to bytes on their way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use crate::owner;
+
+/// What happens to bytes on their way. The later of two counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Weather {
     /// They pass.
     #[default]
@@ -27,30 +30,69 @@ pub enum Weather {
     Cut,
 }
 
+/// The weather over all peers, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Sky {
+    weather: BTreeMap<usize, Weather>,
+    /// Which process is which peer.
+    pids: BTreeMap<u32, usize>,
+}
+
+impl Sky {
+    /// Changes the weather of a peer.
+    pub fn set(&mut self, number: usize, weather: Weather) {
+        self.weather.insert(number, weather);
+    }
+
+    /// Tells which process a peer is now.
+    pub fn moved(&mut self, number: usize, pid: u32) {
+        self.pids.retain(|_, n| *n != number);
+        self.pids.insert(pid, number);
+    }
+
+    /// The weather between two peers; strangers live under a fair sky.
+    fn between(&self, to: usize, from: Option<usize>) -> Weather {
+        let of = |n: usize| self.weather.get(&n).copied().unwrap_or_default();
+        of(to).max(from.map(of).unwrap_or_default())
+    }
+}
+
 /// Bytes taken at once.
 const PIECE: usize = 16 * 1024;
 
-/// A listener on loopback that passes connections on. Stops when dropped.
+/// A listener on loopback that passes connections on to one peer. Stops when dropped.
 #[derive(Debug)]
 pub struct Relay {
     port: u16,
-    weather: watch::Sender<Weather>,
     target: watch::Sender<Option<u16>>,
     _tasks: JoinSet<()>,
 }
 
+/// What one connection needs to know.
+#[derive(Debug, Clone)]
+struct Road {
+    /// Whose relay it is.
+    number: usize,
+    port: u16,
+    target: watch::Sender<Option<u16>>,
+    sky: watch::Sender<Sky>,
+}
+
 impl Relay {
-    /// Listens; connections are refused until the target is known.
-    pub async fn start() -> io::Result<Self> {
+    /// Listens for the peer of this number; connections are refused until the target is known.
+    pub async fn start(number: usize, sky: &watch::Sender<Sky>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
-        let weather = watch::Sender::new(Weather::Fair);
-        let target = watch::Sender::new(None);
+        let road = Road {
+            number,
+            port: listener.local_addr()?.port(),
+            target: watch::Sender::new(None),
+            sky: sky.clone(),
+        };
+        let (port, target) = (road.port, road.target.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, weather.clone(), target.clone()));
+        tasks.spawn(accept(listener, road));
         Ok(Self {
             port,
-            weather,
             target,
             _tasks: tasks,
         })
@@ -66,18 +108,9 @@ impl Relay {
     pub fn lead_to(&self, port: u16) {
         self.target.send_replace(Some(port));
     }
-
-    /// Changes the weather, for open connections too.
-    pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
-    }
 }
 
-async fn accept(
-    listener: TcpListener,
-    weather: watch::Sender<Weather>,
-    target: watch::Sender<Option<u16>>,
-) {
+async fn accept(listener: TcpListener, road: Road) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -85,9 +118,8 @@ async fn accept(
             // Those that ended make room.
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((near, _)) => {
-                    let port = *target.borrow();
-                    connections.spawn(pass(near, port, weather.subscribe()));
+                Ok((near, from)) => {
+                    connections.spawn(pass(near, from.port(), road.clone()));
                 }
                 Err(_) => return,
             },
@@ -96,8 +128,20 @@ async fn accept(
 }
 
 /// One connection, until either side ends or the weather cuts it.
-async fn pass(mut near: TcpStream, port: Option<u16>, mut weather: watch::Receiver<Weather>) {
-    let Some(port) = port.filter(|_| *weather.borrow() != Weather::Cut) else {
+async fn pass(mut near: TcpStream, from: u16, road: Road) {
+    let sky = road.sky.subscribe();
+    let client = {
+        let sky = sky.borrow();
+        let owner = owner::of_connection(from, road.port, sky.pids.keys().copied());
+        owner.and_then(|pid| sky.pids.get(&pid).copied())
+    };
+    let mut view = View {
+        sky,
+        to: road.number,
+        from: client,
+    };
+    let port = *road.target.borrow();
+    let Some(port) = port.filter(|_| view.now() != Weather::Cut) else {
         reset(&near);
         return;
     };
@@ -107,18 +151,39 @@ async fn pass(mut near: TcpStream, port: Option<u16>, mut weather: watch::Receiv
     };
     // Small frames are the rule; a socket that refuses still works.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let sky = weather.clone();
     let (near_read, near_write) = near.split();
     let (far_read, far_write) = far.split();
+    let (out, back) = (view.clone(), view.clone());
     let cut = tokio::select! {
         biased;
-        _ = weather.wait_for(|w| *w == Weather::Cut) => true,
-        () = flow(near_read, far_write, sky.clone()) => false,
-        () = flow(far_read, near_write, sky) => false,
+        _ = view.until(|w| w == Weather::Cut) => true,
+        () = flow(near_read, far_write, out) => false,
+        () = flow(far_read, near_write, back) => false,
     };
     if cut {
         reset(&near);
         reset(&far);
+    }
+}
+
+/// The weather as one connection has it.
+#[derive(Debug, Clone)]
+struct View {
+    sky: watch::Receiver<Sky>,
+    to: usize,
+    from: Option<usize>,
+}
+
+impl View {
+    fn now(&self) -> Weather {
+        self.sky.borrow().between(self.to, self.from)
+    }
+
+    /// The first weather from now on that `is` so; none once the test is over.
+    async fn until(&mut self, is: impl Fn(Weather) -> bool) -> Option<Weather> {
+        let (to, from) = (self.to, self.from);
+        let found = self.sky.wait_for(|sky| is(sky.between(to, from))).await;
+        found.ok().map(|sky| sky.between(to, from))
     }
 }
 
@@ -129,20 +194,15 @@ fn reset(stream: &TcpStream) {
 }
 
 /// Bytes in one direction, until the sender says goodbye or either side breaks.
-async fn flow(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut weather: watch::Receiver<Weather>,
-) {
+async fn flow(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut view: View) {
     let mut piece = vec![0; PIECE];
     loop {
         let Ok(n @ 1..) = from.read(&mut piece).await else {
             return;
         };
         let arrived = Instant::now();
-        let now = match weather.wait_for(|w| *w != Weather::Stopped).await {
-            Ok(now) => *now,
-            Err(_) => return,
+        let Some(now) = view.until(|w| w != Weather::Stopped).await else {
+            return;
         };
         match now {
             Weather::Delay(delay) => sleep_until(arrived + delay).await,
@@ -163,7 +223,7 @@ mod tests {
     use super::*;
 
     /// A relay to a server that sends back what it gets.
-    async fn echo() -> Relay {
+    async fn echo(sky: &watch::Sender<Sky>) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
@@ -174,7 +234,7 @@ mod tests {
                 });
             }
         });
-        let relay = Relay::start().await.unwrap();
+        let relay = Relay::start(0, sky).await.unwrap();
         relay.lead_to(port);
         relay
     }
@@ -186,24 +246,26 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_pass_wait_and_are_cut() {
-        let relay = echo().await;
+        let sky = watch::Sender::new(Sky::default());
+        let set = |weather| sky.send_modify(|sky| sky.set(0, weather));
+        let relay = echo(&sky).await;
         let mut stream = TcpStream::connect(("127.0.0.1", relay.port()))
             .await
             .unwrap();
         ask(&mut stream).await.unwrap();
 
-        relay.set(Weather::Stopped);
+        set(Weather::Stopped);
         let silent = tokio::time::timeout(Duration::from_millis(100), ask(&mut stream));
         assert!(silent.await.is_err());
-        relay.set(Weather::Fair);
+        set(Weather::Fair);
         stream.read_exact(&mut [0; 5]).await.unwrap();
 
-        relay.set(Weather::Delay(Duration::from_millis(50)));
+        set(Weather::Delay(Duration::from_millis(50)));
         let start = Instant::now();
         ask(&mut stream).await.unwrap();
         assert!(start.elapsed() >= Duration::from_millis(100));
 
-        relay.set(Weather::Cut);
+        set(Weather::Cut);
         assert!(ask(&mut stream).await.is_err());
         let mut again = TcpStream::connect(("127.0.0.1", relay.port()))
             .await

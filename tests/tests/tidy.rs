@@ -87,11 +87,7 @@ const CASES: &[(&str, &str, &str)] = &[
         "const QUEUE_MAX: usize = 7;",
         "`QUEUE_MAX`: bounds belong",
     ),
-    (
-        "protocol/src/limits.rs",
-        "pub const QUEUE_MAX: usize = 7;",
-        "",
-    ),
+    ("protocol/src/limits.rs", "const QUEUE_MAX: usize = 7;", ""),
     (
         "node/src/x.rs",
         "tokio::select! {\n    biased;\n    a = b => {}\n}",

@@ -204,7 +204,7 @@ pub(super) fn check(source: &Source) -> Vec<Breach> {
 }
 
 /// Names that look like bounds and are highest known versions.
-const VERSIONS: &[&str] = &["FEATURE_LEVEL_MAX"];
+const VERSIONS: &[&str] = &["FEATURE_LEVEL_MAX", "WIRE_MAX"];
 
 /// Bounds of the core and the node stand together in `limits.rs`.
 fn limits(source: &Source) -> Vec<Breach> {

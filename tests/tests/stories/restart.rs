@@ -1,0 +1,68 @@
+//! Peers that come back.
+
+use ipfs_cluster_tests::{Cluster, Setup, until};
+use std::time::Duration;
+
+use crate::{add, cat, random, tell};
+
+#[test]
+fn a_killed_peer_comes_back_with_its_pins_and_makes_up_for_what_it_missed() {
+    tell(async {
+        let mut cluster = Cluster::start(Setup::of(3)).await;
+        let (old, new) = (random(200_000), random(200_000));
+        let before = add(&cluster.peers[0], "", &old).await;
+        cluster.until_status(0, &before, "pinned", 3).await;
+        cluster.peers[2].kill();
+        let meanwhile = add(&cluster.peers[0], "", &new).await;
+        cluster.restart(2).await;
+        cluster.until_status(2, &meanwhile, "pinned", 3).await;
+        assert!(cat(&cluster.peers[2], &before).await == old);
+        assert!(cat(&cluster.peers[2], &meanwhile).await == new);
+    });
+}
+
+#[test]
+fn all_peers_killed_at_once_come_back_on_new_ports() {
+    tell(async {
+        let mut cluster = Cluster::start(Setup::of(3)).await;
+        let bytes = random(200_000);
+        let cid = add(&cluster.peers[1], "", &bytes).await;
+        cluster.until_status(0, &cid, "pinned", 3).await;
+        for peer in &mut cluster.peers {
+            peer.kill();
+        }
+        cluster.restart_all().await;
+        cluster.all_see_each_other().await;
+        cluster.until_status(2, &cid, "pinned", 3).await;
+        let more = add(&cluster.peers[2], "", &random(1000)).await;
+        cluster.until_status(0, &more, "pinned", 3).await;
+    });
+}
+
+#[test]
+fn a_signal_stops_a_peer_in_order() {
+    tell(async {
+        let mut cluster = Cluster::start(Setup::of(1)).await;
+        let pid = cluster.peers[0].pid().to_string();
+        let mut kill = std::process::Command::new("kill");
+        assert!(kill.args(["-TERM", &pid]).status().unwrap().success());
+        assert_eq!(cluster.peers[0].ended().await, Some(0));
+        let folder = cluster.peers[0].folder.clone();
+        assert!(!folder.join("addresses.json").exists());
+        let log = cluster.peers[0].log();
+        assert!(log.contains("\"message\":\"stopped\""), "{log}");
+        cluster.restart(0).await;
+        until("the peer answers", Duration::from_secs(10), || async {
+            let answer = cluster.peers[0]
+                .rest("GET", "/id")
+                .await
+                .map_err(|e| e.to_string())?;
+            if answer.status == 200 {
+                Ok(())
+            } else {
+                Err(answer.text())
+            }
+        })
+        .await;
+    });
+}
