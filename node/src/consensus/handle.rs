@@ -41,6 +41,8 @@ use crate::{
 const PROPOSE_MAX: Duration = Duration::from_secs(10);
 /// How long a planned stop waits for another leader.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+/// How long one of them may take. It may be forming its cluster at this moment, and is asked again.
+const JOIN_ASK_MAX: Duration = Duration::from_secs(4);
 /// Between two rounds over the members that could admit this peer.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -232,12 +234,13 @@ impl Consensus {
                     addresses: self.0.links.addresses(&local),
                 });
                 let asked = ask_for(&*self.0.links, peer, &ask);
-                match tokio::time::timeout_at(deadline, asked).await {
+                let patience = deadline.min(Instant::now() + JOIN_ASK_MAX);
+                match tokio::time::timeout_at(patience, asked).await {
                     Ok(Ok(Answer::Admitted(admission))) => return self.admitted(admission).await,
                     Ok(Ok(Answer::Refused { why })) => return Err(JoinError::Refused(why)),
                     Ok(Ok(Answer::Later { why: later })) => why = later,
                     Ok(Err(e)) => why = format!("{peer}: {e}"),
-                    Err(_) => return Err(JoinError::NoAnswer(why)),
+                    Err(_) => why = format!("{peer} did not answer within {JOIN_ASK_MAX:?}"),
                 }
             }
             if Instant::now() + JOIN_PAUSE >= deadline {

@@ -101,10 +101,11 @@ pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
     loop {
         let (now, running) = {
             let m = metrics.borrow_watched();
-            let recovering = status.borrow().recovering;
-            (of(&m, recovering), m.running_state.is_ok())
+            (of(&m, true), m.running_state.is_ok())
         };
         status.send_if_modified(|old| {
+            // Decided under the lock: `recover` must never be overwritten.
+            let now = RaftStatus { recovering: old.recovering, ..now };
             let changed = *old != now;
             *old = now;
             changed

@@ -309,13 +309,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Rpc<AppendStream<'s>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // The pause after a failure is in the stream of requests: opened before the first of
+            // them, a stream to a dead follower would be tried again and again without any.
+            let Some(first) = input.next().await else {
+                return Ok(stream::empty().boxed());
+            };
+            let input = stream::iter([first]).chain(input);
             let slot = self.append.get_mut().map_err(|_| failed(&unexpected()))?;
             if slot.is_none() {
                 let deadline = Instant::now() + allowance(0);
