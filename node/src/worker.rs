@@ -8,7 +8,10 @@ use tokio::{sync::watch, task::JoinSet};
 #[derive(Debug)]
 pub struct Workers {
     stop: watch::Sender<bool>,
-    tasks: JoinSet<&'static str>,
+    /// Have something to finish.
+    listening: JoinSet<&'static str>,
+    /// Can be cut off at any point.
+    others: JoinSet<&'static str>,
 }
 
 /// Tells a task that it shall end.
@@ -40,19 +43,26 @@ impl Workers {
     pub fn new() -> Self {
         Self {
             stop: watch::channel(false).0,
-            tasks: JoinSet::new(),
+            listening: JoinSet::new(),
+            others: JoinSet::new(),
         }
     }
 
-    /// For tasks that have something to finish when the peer stops.
-    #[must_use]
-    pub fn stop(&self) -> Stop {
-        Stop(self.stop.subscribe())
+    /// Starts a task that can be cut off at any point: it is aborted at shutdown.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.others.spawn(async move {
+            task.await;
+            name
+        });
     }
 
-    /// Starts a task. One that ignores [`Stop`] is aborted at shutdown.
-    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(async move {
+    /// Starts a task that ends by itself, and in order, when the peer stops.
+    pub fn spawn_until<T>(&mut self, name: &'static str, task: impl FnOnce(Stop) -> T)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let task = task(Stop(self.stop.subscribe()));
+        self.listening.spawn(async move {
             task.await;
             name
         });
@@ -61,21 +71,31 @@ impl Workers {
     /// Resolves when a task ends on its own, which none should: the peer must stop then.
     /// Never resolves while there are no tasks.
     pub async fn ended(&mut self) -> Ended {
-        match self.tasks.join_next().await {
-            Some(Ok(name)) => Ended(name.to_owned()),
-            Some(Err(e)) => Ended(e.to_string()),
-            None => std::future::pending().await,
+        let ended = tokio::select! {
+            biased;
+            Some(ended) = self.listening.join_next() => ended,
+            Some(ended) = self.others.join_next() => ended,
+            else => std::future::pending().await,
+        };
+        match ended {
+            Ok(name) => Ended(name.to_owned()),
+            Err(e) => Ended(e.to_string()),
         }
     }
 
-    /// Asks every task to end, and aborts those that have not after `patience`.
+    /// Asks the tasks that listen to end, aborts those that have not after `patience`, and the
+    /// others last.
     pub async fn shutdown(mut self, patience: Duration) {
         self.stop.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let all = async { while self.listening.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, all).await.is_err() {
-            tracing::debug!(left = self.tasks.len(), "aborting tasks that did not stop");
-            self.tasks.shutdown().await;
+            tracing::debug!(
+                left = self.listening.len(),
+                "aborting tasks that did not stop"
+            );
+            self.listening.shutdown().await;
         }
+        self.others.shutdown().await;
     }
 }
 
@@ -87,8 +107,7 @@ mod tests {
     async fn tasks_that_listen_finish_and_those_that_do_not_are_aborted() {
         let mut workers = Workers::new();
         let (tx, mut finished) = tokio::sync::mpsc::channel(1);
-        let mut stop = workers.stop();
-        workers.spawn("polite", async move {
+        workers.spawn_until("polite", |mut stop| async move {
             stop.stopped().await;
             tx.send(()).await.unwrap();
         });
@@ -102,7 +121,7 @@ mod tests {
         let mut workers = Workers::new();
         workers.spawn("short", async {});
         assert_eq!(workers.ended().await, Ended("short".into()));
-        workers.spawn("broken", async { panic!("on purpose") });
+        workers.spawn_until("broken", |_| async { panic!("on purpose") });
         assert!(workers.ended().await.0.contains("panic"));
     }
 }

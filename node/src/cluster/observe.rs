@@ -20,7 +20,6 @@ use super::{Cluster, error::ClusterError, rpc};
 use crate::{
     api::{Measurements, RaftMeasurements},
     consensus::Role,
-    worker::Stop,
 };
 
 /// How often the pins are counted at most.
@@ -95,21 +94,17 @@ impl Cluster {
         }
     }
 
-    /// Keeps the number of pins known, until the peer stops.
-    pub(crate) async fn count_pins(self, mut stop: Stop) {
+    /// Keeps the number of pins known, as long as the peer runs.
+    pub(crate) async fn count_pins(self) {
         let mut applied = self.0.consensus.state().applied();
         loop {
             let counted = self.0.consensus.state().read(System::load).await;
             if let Ok(system) = counted {
                 self.0.pins.store(system.live_pins, Ordering::Relaxed);
             }
-            tokio::select! {
-                biased;
-                () = stop.stopped() => return,
-                changed = async {
-                    tokio::time::sleep(COUNT_EVERY).await;
-                    applied.changed().await
-                } => if changed.is_err() { return },
+            tokio::time::sleep(COUNT_EVERY).await;
+            if applied.changed().await.is_err() {
+                return;
             }
         }
     }

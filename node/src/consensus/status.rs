@@ -105,7 +105,10 @@ pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
         };
         status.send_if_modified(|old| {
             // Decided under the lock: `recover` must never be overwritten.
-            let now = RaftStatus { recovering: old.recovering, ..now };
+            let now = RaftStatus {
+                recovering: old.recovering,
+                ..now
+            };
             let changed = *old != now;
             *old = now;
             changed

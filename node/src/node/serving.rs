@@ -1,6 +1,8 @@
 //! What acts on the state: it waits until the state is at least what it was before the last stop,
 //! or it would act on a state that went back.
 
+use std::time::Duration;
+
 use ipfs_cluster_protocol::id::Incarnation;
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +25,8 @@ use crate::{
     worker::Workers,
 };
 
+/// How long the tasks may take to end.
+const TASKS_MAX: Duration = Duration::from_secs(2);
 /// Reports of what is gone that wait.
 const GONE_MAX: usize = 1024;
 
@@ -61,8 +65,8 @@ pub(super) fn spawn(parts: Serving<'_>, workers: &mut Workers) {
             parts.tables.clone(),
         ),
     );
-    let stop = workers.stop();
-    workers.spawn("pin count", parts.cluster.clone().count_pins(stop));
+    let counting = parts.cluster.clone();
+    workers.spawn("pin count", counting.count_pins());
 
     let mut later = Workers::new();
     let informer = informer::Settings {
@@ -113,19 +117,25 @@ pub(super) fn spawn(parts: Serving<'_>, workers: &mut Workers) {
         parts.inbox,
     );
     let (recovered, failed) = (consensus.status(), parts.failed);
-    workers.spawn("after recovery", async move {
-        if !until_recovered(recovered).await {
-            return;
+    workers.spawn_until("after recovery", |mut stop| async move {
+        tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            recovered = until_recovered(recovered) => if !recovered { return },
         }
         status::start(&tables, &net, status::Timing::default(), &mut later);
         informer::start(informer, &net, &ipfs, &tables, &monitor, &mut later);
-        let (a, b, c) = (later.stop(), later.stop(), later.stop());
-        later.spawn("tracker", tracker::run(tracking, inbox, env, a));
+        later.spawn_until("tracker", |stop| tracker::run(tracking, inbox, env, stop));
         later.spawn("gone reports", tracker::report(cluster, reports));
-        later.spawn("repair", repair::run(repairing, b));
-        later.spawn("expiry", expiry::run(leader, sweep, c));
-        let ended = later.ended().await;
-        let _ = failed.send(ended.to_string()).await;
+        later.spawn_until("repair", |stop| repair::run(repairing, stop));
+        later.spawn_until("expiry", |stop| expiry::run(leader, sweep, stop));
+        tokio::select! {
+            biased;
+            () = stop.stopped() => later.shutdown(TASKS_MAX).await,
+            ended = later.ended() => {
+                let _ = failed.send(ended.to_string()).await;
+            }
+        }
     });
 }
 

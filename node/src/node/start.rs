@@ -114,14 +114,12 @@ fn serve_peers(
         net.accept(Proto::Rpc),
         net.accept(Proto::Blocks),
     );
-    let stop = || workers.stop();
-    let (a, b, c) = (stop(), stop(), stop());
-    workers.spawn(
-        "forward server",
-        forward_server::serve(leader.clone(), forward, a),
-    );
-    workers.spawn("rpc server", rpc::serve(cluster.clone(), questions, b));
-    workers.spawn("block server", blocks::serve(ipfs.node.clone(), adds, c));
+    let (leader, cluster, node) = (leader.clone(), cluster.clone(), ipfs.node.clone());
+    workers.spawn_until("forward server", |stop| {
+        forward_server::serve(leader, forward, stop)
+    });
+    workers.spawn_until("rpc server", |stop| rpc::serve(cluster, questions, stop));
+    workers.spawn_until("block server", |stop| blocks::serve(node, adds, stop));
 }
 
 async fn net_config(config: &Config, env: &Env, options: &StartOptions) -> NetConfig {
