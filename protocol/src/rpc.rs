@@ -39,7 +39,7 @@ pub enum Op {
     /// Pin.
     Pin {
         /// What the user wants, defaults filled in.
-        spec: PinSpec,
+        spec: Box<PinSpec>,
         /// Peers that hold the content already and shall keep it (after an add).
         preset: Option<Vec<PeerId>>,
     },

@@ -152,7 +152,13 @@ impl AddSession {
         let spec = self.params.options.spec(root, factors);
         let spec: PinSpec = spec.map_err(|e| ClusterError::Invalid(e.to_string()))?;
         let preset = Some(self.allocations.clone()).filter(|a| !a.is_empty());
-        let done = self.cluster.submit(Op::Pin { spec, preset }).await?;
+        let done = self
+            .cluster
+            .submit(Op::Pin {
+                spec: Box::new(spec),
+                preset,
+            })
+            .await?;
         self.cluster.landed(done).map(Some)
     }
 

@@ -40,7 +40,13 @@ impl Cluster {
         let spec = options
             .spec(cid, self.0.settings.default_factors)
             .map_err(|e| ClusterError::Invalid(e.to_string()))?;
-        self.landed(self.submit(Op::Pin { spec, preset: None }).await?)
+        self.landed(
+            self.submit(Op::Pin {
+                spec: Box::new(spec),
+                preset: None,
+            })
+            .await?,
+        )
     }
 
     /// Pins what a path (`/ipfs/…`, `/ipns/…`, `/ipld/…`) names now.

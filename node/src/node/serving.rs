@@ -21,8 +21,8 @@ use crate::{
     repair::{self, Repair, RepairParts, RepairSettings},
     status::{self, StatusTables},
     storage::Identity,
-    tracker::{self, Inbox, TrackerParts, TrackerSettings},
-    worker::Workers,
+    tracker::{self, GoneReport, Inbox, TrackerParts, TrackerSettings},
+    worker::{Stop, Workers},
 };
 
 /// How long the tasks may take to end.
@@ -67,76 +67,130 @@ pub(super) fn spawn(parts: Serving<'_>, workers: &mut Workers) {
     );
     let counting = parts.cluster.clone();
     workers.spawn("pin count", counting.count_pins());
-
-    let mut later = Workers::new();
-    let informer = informer::Settings {
-        peer_name: config.cluster.peername.clone(),
-        ping_ttl: 2 * config.cluster.ping_interval,
-        disk: config.informers.disk.clone(),
-        tags: config.informers.tags.clone(),
-        pinqueue: config.informers.pinqueue,
-    };
-    let (gone, reports) = mpsc::channel(GONE_MAX);
-    let tracking = TrackerParts {
-        me: parts.net.local_peer().clone(),
-        cluster: parts.identity.cluster,
-        ledger: consensus.folder().path().join("ledger"),
-        state: consensus.state().clone(),
-        changes: consensus.state().changes().clone(),
-        ipfs: parts.ipfs.clone(),
-        tables: parts.tables.clone(),
-        gone,
-        settings: TrackerSettings {
-            concurrent: config.tracker.concurrent_pins,
-            queue_max: config.tracker.max_pin_queue_size,
-            recover_interval: config.cluster.pin_recover_interval,
-            unpin_disable: config.ipfs.unpin_disable(),
-        },
-    };
-    let repairing = RepairParts {
-        leader: parts.leader.clone(),
-        consensus: consensus.clone(),
-        monitor: parts.monitor.clone(),
-        net: parts.net.clone(),
-        settings: RepairSettings {
-            enabled: !config.cluster.disable_repinning,
-            grace: config.repair.grace,
-            pins_per_second: config.repair.pins_per_second,
-        },
-        report: parts.repair,
-    };
-    let sweep = config.cluster.state_sync_interval;
-    let (net, ipfs, tables, monitor, leader, cluster, env, inbox) = (
-        parts.net.clone(),
-        parts.ipfs.clone(),
-        parts.tables.clone(),
-        parts.monitor.clone(),
-        parts.leader.clone(),
-        parts.cluster.clone(),
-        parts.env.clone(),
-        parts.inbox,
-    );
-    let (recovered, failed) = (consensus.status(), parts.failed);
+    let recovered = consensus.status();
+    let acting = Acting::of(parts);
     workers.spawn_until("after recovery", |mut stop| async move {
         tokio::select! {
             biased;
             () = stop.stopped() => return,
             recovered = until_recovered(recovered) => if !recovered { return },
         }
-        status::start(&tables, &net, status::Timing::default(), &mut later);
-        informer::start(informer, &net, &ipfs, &tables, &monitor, &mut later);
-        later.spawn_until("tracker", |stop| tracker::run(tracking, inbox, env, stop));
-        later.spawn("gone reports", tracker::report(cluster, reports));
-        later.spawn_until("repair", |stop| repair::run(repairing, stop));
-        later.spawn_until("expiry", |stop| expiry::run(leader, sweep, stop));
+        acting.run(stop).await;
+    });
+}
+
+/// What starts after the recovery.
+struct Acting {
+    informer: informer::Settings,
+    tracking: TrackerParts,
+    inbox: Inbox,
+    reports: mpsc::Receiver<GoneReport>,
+    repairing: RepairParts,
+    sweep: Duration,
+    net: Net,
+    ipfs: SharedIpfs,
+    tables: StatusTables,
+    cluster: Cluster,
+    env: Env,
+    failed: mpsc::Sender<String>,
+}
+
+impl Acting {
+    fn of(parts: Serving<'_>) -> Self {
+        let (config, consensus) = (parts.config, parts.consensus);
+        let (gone, reports) = mpsc::channel(GONE_MAX);
+        Self {
+            informer: informer_settings(config),
+            tracking: TrackerParts {
+                me: parts.net.local_peer().clone(),
+                cluster: parts.identity.cluster,
+                ledger: consensus.folder().path().join("ledger"),
+                state: consensus.state().clone(),
+                changes: consensus.state().changes().clone(),
+                ipfs: parts.ipfs.clone(),
+                tables: parts.tables.clone(),
+                gone,
+                settings: tracker_settings(config),
+            },
+            inbox: parts.inbox,
+            reports,
+            repairing: RepairParts {
+                leader: parts.leader.clone(),
+                consensus: consensus.clone(),
+                monitor: parts.monitor.clone(),
+                net: parts.net.clone(),
+                settings: repair_settings(config),
+                report: parts.repair,
+            },
+            sweep: config.cluster.state_sync_interval,
+            net: parts.net.clone(),
+            ipfs: parts.ipfs.clone(),
+            tables: parts.tables.clone(),
+            cluster: parts.cluster.clone(),
+            env: parts.env.clone(),
+            failed: parts.failed,
+        }
+    }
+
+    /// Runs until the peer stops, or a part of it does.
+    async fn run(self, mut stop: Stop) {
+        let mut workers = Workers::new();
+        let (monitor, leader) = (
+            self.repairing.monitor.clone(),
+            self.repairing.leader.clone(),
+        );
+        let (net, tables) = (&self.net, &self.tables);
+        status::start(tables, net, status::Timing::default(), &mut workers);
+        informer::start(
+            self.informer,
+            net,
+            &self.ipfs,
+            tables,
+            &monitor,
+            &mut workers,
+        );
+        let (tracking, inbox, env) = (self.tracking, self.inbox, self.env);
+        workers.spawn_until("tracker", |stop| tracker::run(tracking, inbox, env, stop));
+        workers.spawn("gone reports", tracker::report(self.cluster, self.reports));
+        let repairing = self.repairing;
+        workers.spawn_until("repair", |stop| repair::run(repairing, stop));
+        let sweep = self.sweep;
+        workers.spawn_until("expiry", |stop| expiry::run(leader, sweep, stop));
         tokio::select! {
             biased;
-            () = stop.stopped() => later.shutdown(TASKS_MAX).await,
-            ended = later.ended() => {
-                let _ = failed.send(ended.to_string()).await;
+            () = stop.stopped() => workers.shutdown(TASKS_MAX).await,
+            ended = workers.ended() => {
+                let _ = self.failed.send(ended.to_string()).await;
             }
         }
-    });
+    }
+}
+
+fn informer_settings(config: &Config) -> informer::Settings {
+    informer::Settings {
+        peer_name: config.cluster.peername.clone(),
+        ping_ttl: 2 * config.cluster.ping_interval,
+        disk: config.informers.disk.clone(),
+        tags: config.informers.tags.clone(),
+        pinqueue: config.informers.pinqueue,
+    }
+}
+
+fn tracker_settings(config: &Config) -> TrackerSettings {
+    TrackerSettings {
+        concurrent: config.tracker.concurrent_pins,
+        queue_max: config.tracker.max_pin_queue_size,
+        recover_interval: config.cluster.pin_recover_interval,
+        unpin_disable: config.ipfs.unpin_disable(),
+    }
+}
+
+fn repair_settings(config: &Config) -> RepairSettings {
+    RepairSettings {
+        enabled: !config.cluster.disable_repinning,
+        grace: config.repair.grace,
+        pins_per_second: config.repair.pins_per_second,
+    }
 }
 
 /// False when the consensus is gone before.

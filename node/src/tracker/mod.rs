@@ -23,7 +23,7 @@ mod work;
 
 pub use self::handle::Tracker;
 pub(crate) use self::{
-    gone::report,
+    gone::{GoneReport, report},
     handle::Inbox,
     start::{TrackerParts, TrackerSettings, run},
 };

@@ -76,7 +76,7 @@ impl Leader {
         deadline: Instant,
     ) -> Result<Done, Refusal> {
         match op {
-            Op::Pin { spec, preset } => self.pin(session, spec, preset, deadline).await,
+            Op::Pin { spec, preset } => self.pin(session, *spec, preset, deadline).await,
             Op::Update {
                 from,
                 to,
