@@ -205,7 +205,11 @@ impl Cluster {
                 if well >= running.len() {
                     Ok(())
                 } else {
-                    Err(format!("it sees {well}: {}", answer.text()))
+                    Err(format!(
+                        "it sees {well}: {} {}",
+                        answer.status,
+                        answer.text()
+                    ))
                 }
             })
             .await;

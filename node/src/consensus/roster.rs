@@ -15,7 +15,6 @@ pub(super) async fn follow(core: Arc<Core>, mut changed: watch::Receiver<u64>) {
     let mut seated = false;
     loop {
         changed.borrow_and_update();
-        let applied = core.state.applied().borrow().index;
         let read = core.state.read(|state| {
             let members = query::members(state)?;
             Ok((System::load(state)?, members))
@@ -26,10 +25,7 @@ pub(super) async fn follow(core: Arc<Core>, mut changed: watch::Receiver<u64>) {
                     .into_iter()
                     .map(|m| (m.peer, m.incarnation))
                     .collect();
-                let own = core.identity.borrow().map(|i| i.incarnation);
-                seated |= own.is_some_and(|own| {
-                    members.get(core.own.peer()) == Some(&own) || applied.0 >= own.0
-                });
+                seated |= members.get(core.own.peer()) == Some(&core.own.incarnation());
                 take_over(
                     &core,
                     &system,
