@@ -136,13 +136,24 @@ fn getrandom_02(_: &mut [u8]) -> bool {
 #[must_use]
 pub fn machine_ns() -> u64 {
     let enabled = ENABLED.replace(false);
+    let now = read_clock(libc::CLOCK_MONOTONIC);
+    ENABLED.set(enabled);
+    now
+}
+
+/// Nanoseconds of processor time that this process has used.
+#[must_use]
+pub fn cpu_ns() -> u64 {
+    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn read_clock(id: libc::clockid_t) -> u64 {
     let mut at = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `at` is valid for the write.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut at) };
-    ENABLED.set(enabled);
+    unsafe { libc::clock_gettime(id, &raw mut at) };
     at.tv_sec.unsigned_abs() * 1_000_000_000 + at.tv_nsec.unsigned_abs()
 }
 

@@ -1,32 +1,34 @@
 //! The program on a simulated machine: the shipping peer, put together above its doors.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 use ipfs_cluster_node::{
-    consensus::{Consensus, ConsensusConfig, Profile},
-    env::Env,
-    net::{Identity, NetConfig},
+    config::{
+        self, Identity, Variables,
+        init::{InitOptions, IpfsKind, Listen},
+    },
+    consensus::Consensus,
+    env::{Disk, Env},
+    node::{self, Exit, StartOptions},
 };
 use ipfs_cluster_protocol::id::PeerId;
-use tokio::time::Instant;
 
 use crate::{host::Program, network::ip, world::HostId};
 
+/// The configuration folder on each machine.
+const FOLDER: &str = "/cluster";
 /// Port of the cluster's swarm.
 const SWARM_PORT: u16 = 9096;
-/// How long a peer tries to join before its supervisor starts it again.
-const JOIN_MAX: Duration = Duration::from_secs(60);
 
 /// Who the peers of a cluster are.
 #[derive(Debug)]
 pub struct Cluster {
     identities: Vec<Identity>,
-    secret: [u8; 32],
+    secret: String,
 }
 
 impl Cluster {
@@ -35,7 +37,7 @@ impl Cluster {
     pub fn generate(peers: usize) -> Self {
         Self {
             identities: (0..peers).map(|_| Identity::generate()).collect(),
-            secret: [7; 32],
+            secret: hex::encode([7; 32]),
         }
     }
 
@@ -43,13 +45,13 @@ impl Cluster {
     #[must_use]
     pub fn id(&self, host: HostId) -> Option<PeerId> {
         let identity = self.identities.get(host.checked_sub(1)?)?;
-        Some(identity.peer_id())
+        Some(identity.peer.clone())
     }
 
     /// Which peer has this ID.
     #[must_use]
     pub fn host(&self, id: &PeerId) -> Option<HostId> {
-        let at = self.identities.iter().position(|i| i.peer_id() == *id)?;
+        let at = self.identities.iter().position(|i| i.peer == *id)?;
         Some(at + 1)
     }
 }
@@ -98,49 +100,64 @@ impl Peer {
     }
 
     async fn run(self, env: Env) -> Result<(), String> {
-        let net = ipfs_cluster_node::net::start(self.net_config()?, &env)
-            .await
-            .map_err(|e| e.to_string())?;
-        let config = ConsensusConfig {
-            config_dir: PathBuf::from("/cluster"),
-            profile: Profile::Local,
-            name: format!("peer{}", self.host),
-        };
-        let consensus = Consensus::open(config, &env, &net)
-            .await
-            .map_err(|e| e.to_string())?;
-        if consensus.identity().is_none() {
-            self.become_member(&consensus).await?;
+        let folder = Path::new(FOLDER);
+        if !env.disk.exists(&folder.join(config::init::FILE)) {
+            self.init(&*env.disk)?;
         }
-        self.slot.put(Some(consensus));
-        futures::future::pending().await
-    }
-
-    async fn become_member(&self, consensus: &Consensus) -> Result<(), String> {
-        let first = self.cluster.id(1).filter(|_| self.host != 1);
-        let done = match first {
-            None => consensus.form().await,
-            Some(first) => consensus.join(&[first], Instant::now() + JOIN_MAX).await,
+        let loaded = config::load(folder, &*env.disk, &Variables::new());
+        let loaded = loaded.map_err(|e| e.to_string())?;
+        let options = StartOptions {
+            bootstrap: self.bootstrap()?,
         };
-        done.map(|_| ()).map_err(|e| e.to_string())
+        let mut running = node::start(loaded.config, env, options)
+            .await
+            .map_err(|e| e.to_string())?;
+        self.slot.put(Some(running.consensus().clone()));
+        match running.ended().await {
+            Exit::Removed => Ok(()),
+            Exit::Failed(why) => Err(why),
+        }
     }
 
-    fn net_config(&self) -> Result<NetConfig, String> {
+    /// What `ipfs-cluster-service init` does.
+    fn init(&self, disk: &dyn Disk) -> Result<(), String> {
+        let folder = Path::new(FOLDER);
         let identity = self.cluster.identities.get(self.host - 1);
-        let key = identity
+        disk.create_dir_all(folder).map_err(|e| e.to_string())?;
+        disk.sync_dir(Path::new("/")).map_err(|e| e.to_string())?;
+        identity
             .ok_or("no such peer")?
-            .to_secret()
+            .save(folder, disk)
             .map_err(|e| e.to_string())?;
-        let listen = format!("/ip4/0.0.0.0/tcp/{SWARM_PORT}");
-        let first = self.cluster.id(1).ok_or("no peers")?;
-        let bootstrap = format!("/ip4/{}/tcp/{SWARM_PORT}/p2p/{first}", ip(1));
-        Ok(NetConfig {
-            psk: Some(self.cluster.secret),
-            listen: vec![listen.parse().map_err(|e| format!("{listen}: {e}"))?],
-            bootstrap: vec![bootstrap.parse().map_err(|e| format!("{bootstrap}: {e}"))?],
-            peerstore: Some(PathBuf::from("/cluster/peerstore")),
-            ..NetConfig::new(key)
-        })
+        let tcp = |port: u16| format!("/ip4/0.0.0.0/tcp/{port}");
+        let options = InitOptions {
+            ipfs: IpfsKind::Embedded,
+            secret: Some(self.cluster.secret.clone()),
+            peers: Vec::new(),
+            listen: Some(Listen {
+                swarm: tcp(SWARM_PORT),
+                rest: tcp(9094),
+                proxy: tcp(9095),
+                ipfs_swarm: tcp(4001),
+                ipfs_api: tcp(5001),
+            }),
+        };
+        config::init::init(folder, disk, &Variables::new(), &options)
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    }
+
+    /// Peer 1 forms the cluster, the others join through it.
+    fn bootstrap<A>(&self) -> Result<Vec<A>, String>
+    where
+        A: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let Some(first) = self.cluster.id(1).filter(|_| self.host != 1) else {
+            return Ok(Vec::new());
+        };
+        let address = format!("/ip4/{}/tcp/{SWARM_PORT}/p2p/{first}", ip(1));
+        let parsed = address.parse().map_err(|e| format!("{address}: {e}"))?;
+        Ok(vec![parsed])
     }
 }
 

@@ -147,6 +147,7 @@ impl Run {
 
     fn step(&mut self) -> Result<(), Violation> {
         self.sim.step();
+        crate::process::note_progress(self.sim.now());
         if self.sim.now().is_multiple_of(THREADS_EVERY_US) {
             crate::process::check_threads();
         }

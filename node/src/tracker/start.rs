@@ -181,7 +181,10 @@ impl Loop {
     fn wake_at(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3600);
         let due = self.tracking.next_due().unwrap_or(far);
-        if self.tracking.queue.len() > 0 {
+        let workers = self.tracking.parts.settings.concurrent.max(1);
+        // While all workers are busy, only one that ends can take what is due.
+        let idle = self.tracking.running.len() < workers;
+        if idle && self.tracking.queue.len() > 0 {
             due.max(self.hold_until)
         } else {
             far

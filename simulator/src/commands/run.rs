@@ -1,6 +1,6 @@
 //! `run`: one scenario, one seed.
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tracing_subscriber::{
@@ -10,9 +10,11 @@ use tracing_subscriber::{
 
 use super::RunArgs;
 use crate::{
-    interpose, process,
+    interpose,
+    process::{self, Broken},
     run::{self, Report},
     scenario::Scenario,
+    span::Span,
     world::{self, Trace},
 };
 
@@ -34,7 +36,20 @@ pub(super) fn execute(args: RunArgs) -> anyhow::Result<ExitCode> {
             .init();
     }
     let start = interpose::machine_ns();
-    let report = process::on_own_thread(move || run::run(scenario, args.seed, trace))?;
+    let report = match process::on_own_thread(move || run::run(scenario, args.seed, trace)) {
+        Err(Broken::Stuck(at)) => {
+            let lasted = Span(Duration::from_millis(at / 1_000));
+            println!(
+                "VIOLATED makes-progress: virtual time stands still, somebody runs in circles"
+            );
+            println!(
+                "seed {} · virtual {lasted} · events - · trace - · VIOLATED makes-progress",
+                args.seed
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+        result => result?,
+    };
     let seconds = (interpose::machine_ns() - start) / 1_000_000;
     print(&report, seconds);
     Ok(ExitCode::from(u8::from(report.violation.is_some())))

@@ -1,16 +1,16 @@
-//! Two peers that have applied the same commands have the same state, by its rolling hash.
+//! Two peers that have applied the same entries have the same state, by its rolling hash.
 
 use std::collections::BTreeMap;
 
-use ipfs_cluster_protocol::id::Rev;
+use ipfs_cluster_protocol::id::LogIndex;
 
 use super::Invariant;
 use crate::{observe::Seen, world::HostId};
 
 #[derive(Debug, Default)]
 pub(super) struct EqualState {
-    /// The hash at a rev, and where it was seen first.
-    hashes: BTreeMap<Rev, (u64, HostId)>,
+    /// The hash at an entry, and where it was seen first.
+    hashes: BTreeMap<LogIndex, (u64, HostId)>,
 }
 
 impl Invariant for EqualState {
@@ -24,14 +24,14 @@ impl Invariant for EqualState {
         };
         let first = self
             .hashes
-            .entry(system.rev)
+            .entry(system.index)
             .or_insert((system.hash, *peer));
         if first.0 == system.hash {
             Ok(())
         } else {
             Err(format!(
-                "at rev {} peer {} has state {:016x} and peer {peer} {:016x}",
-                system.rev, first.1, first.0, system.hash
+                "at entry {} peer {} has state {:016x} and peer {peer} {:016x}",
+                system.index, first.1, first.0, system.hash
             ))
         }
     }
@@ -44,20 +44,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_that_differ_at_one_rev_are_found() {
-        let seen = |peer, rev, hash| Seen::State {
+    fn states_that_differ_at_one_entry_are_found() {
+        let seen = |peer, index, hash| Seen::State {
             peer,
             life: 0,
             fault: None,
             system: System {
-                rev: Rev(rev),
+                index: LogIndex(index),
                 hash,
                 ..System::default()
             },
         };
         let mut invariant = EqualState::default();
-        for (peer, rev, hash) in [(1, 1, 7), (2, 1, 7), (1, 2, 8)] {
-            assert_eq!(invariant.check(&seen(peer, rev, hash)), Ok(()));
+        for (peer, index, hash) in [(1, 1, 7), (2, 1, 7), (1, 2, 8)] {
+            assert_eq!(invariant.check(&seen(peer, index, hash)), Ok(()));
         }
         assert!(invariant.check(&seen(2, 2, 7)).is_err());
     }

@@ -3,7 +3,7 @@
 //! | property | file | from |
 //! |---|---|---|
 //! | at most one leader per term | `election_safety` | Raft §5.2 |
-//! | equal state at equal rev | `equal_state` | Raft §5.4.3, state machine safety |
+//! | equal state at equal index | `equal_state` | Raft §5.4.3, state machine safety |
 //! | what a peer has applied never falls within a life | `applied_never_falls` | |
 //! | log time never falls | `log_time_never_falls` | |
 //! | each state is sound in itself | `sound_state` | `protocol::state::check_invariants` |
