@@ -139,7 +139,6 @@ impl Peer {
                 rest: tcp(9094),
                 proxy: tcp(9095),
                 ipfs_swarm: tcp(4001),
-                ipfs_api: tcp(5001),
             }),
         };
         config::init::init(folder, disk, &Variables::new(), &options)
