@@ -3,7 +3,7 @@
 //! Reading takes any sequence of JSON objects, on one line each or over several, and tolerates
 //! missing keys.
 
-use crate::{api::pin::Pin as PinObject, limits::PIN_BYTES_MAX, pin::Pin};
+use crate::{api::pin::Pin as PinObject, pin::Pin};
 
 /// A state file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +17,6 @@ pub enum ImportError {
         error: serde_json::Error,
     },
 }
-
-/// Bytes that a line of a state file may take: JSON is a few times longer than a stored pin.
-pub const LINE_BYTES_MAX: usize = 8 * PIN_BYTES_MAX;
 
 /// A pin as a line, with its line feed.
 ///

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, Epoch, Incarnation, PeerId};
 
-/// Addresses of one peer in these messages.
-pub const JOIN_ADDRESSES_MAX: usize = 32;
-
 /// A question about admission.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {

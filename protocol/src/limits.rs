@@ -183,6 +183,83 @@ pub const NET_WAITING_PER_CONNECTION_MAX: usize = 1024;
 pub const NET_OPENING_PER_CONNECTION_MAX: usize = 512;
 /// Streams asked for on one connection that wait for their turn.
 pub const NET_WANTED_PER_CONNECTION_MAX: usize = 4096;
+/// Bytes of a request's head; of a longer one hyper says that it is too long.
+pub const FRAMING_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Headers of a request.
+pub const FRAMING_HEADERS_MAX: usize = 128;
+/// Characters of a chunk's size line, extensions included.
+pub const FRAMING_CHUNK_LINE_MAX: usize = 256;
+/// Characters of an error in a trailer.
+pub const STREAM_TRAILER_CHARS_MAX: usize = 4096;
+/// Arguments of one call.
+pub const PINS_ARGUMENTS_MAX: usize = 1024;
+/// Results that wait for the client to read them: many clients read only after they have sent
+/// everything.
+pub const ADD_LINES_MAX: usize = 32 * 1024;
+/// Bytes of the head of a part.
+pub const MULTIPART_PART_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Characters of a boundary, as its specification says.
+pub const MULTIPART_BOUNDARY_MAX: usize = 70;
+/// White space between a boundary and the end of its line.
+pub const MULTIPART_PADDING_MAX: usize = 128;
+/// CIDs that one request may ask for.
+pub const PINS_CIDS_MAX: usize = 16 * 1024;
+/// Bytes of a symlink's target.
+pub const UPLOAD_TARGET_BYTES_MAX: usize = 4096;
+/// Parts of one upload: the tree of their names is held until its end.
+pub const UPLOAD_PARTS_MAX: usize = 4 * 1024 * 1024;
+/// Admissions under way at one peer.
+pub const JOIN_ADMISSIONS_MAX: usize = 16;
+/// Entries a peer may lack and still count as caught up.
+pub const MEMBERSHIP_LAG_MAX: u64 = 512;
+/// Commands that may wait.
+pub const PROPOSER_WAITING_MAX: usize = 8192;
+/// Entries under way.
+pub const PROPOSER_IN_FLIGHT_MAX: usize = 8;
+/// Streams of one kind served at a time: 15 peers with a few each, and some that are going away.
+pub const SERVER_STREAMS_MAX: usize = 128;
+/// Encoded bytes of an identity at most.
+pub const START_IDENTITY_BYTES_MAX: usize = 1024;
+/// Entries applied in one visit to the state's lane.
+pub const STATE_MACHINE_BATCH_MAX: usize = 64;
+/// Bytes of one message of a snapshot, for deadlines.
+pub const WIRE_CHUNK_MAX: usize = FRAME_BYTES_MAX;
+/// Encoded bytes of what is kept in a slot of the log file at most.
+pub const WIRE_SLOT_BYTES_MAX: usize = 64 * 1024;
+/// Tags that are told; a few of the metrics of a peer are others.
+pub const SAMPLE_TAGS_MAX: usize = METRICS_PER_PEER_MAX - 8;
+/// Addresses tried of one node in one look.
+pub const SWARM_ADDRESSES_MAX: usize = 8;
+/// Addresses in one ping at most.
+pub const PING_ADDRESSES_MAX: usize = 64;
+/// Bytes of one address or text in it at most.
+pub const PING_TEXT_BYTES_MAX: usize = 256;
+/// Reports of what is gone that wait.
+pub const SERVING_GONE_MAX: usize = 1024;
+/// Tables pulled at once.
+pub const PULLS_MAX: usize = 4;
+/// Pullers served at once; more wait.
+pub const PULL_SERVED_MAX: usize = 16;
+/// Peers tried in one pull: the owner and some others.
+pub const PULL_SERVERS_MAX: usize = 3;
+/// After many.
+pub const SCHEDULE_BACKOFF_MS_MAX: u64 = 30_000;
+/// Bytes of `meta.json` that are read at most.
+pub const FOLDER_META_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of appended entries that wait for the disk; then appending waits.
+pub const RAFT_LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Bytes of recent entries kept in memory.
+pub const RAFT_LOG_TAIL_BYTES_MAX: usize = 32 << 20;
+/// Files up to this length are verified as a whole when opened; the rows always are.
+pub const RAFT_LOG_VERIFY_BYTES_MAX: u64 = 64 << 20;
+/// Purged rows removed with one commit.
+pub const COMMIT_CLEAN_MAX: u64 = 512;
+/// Encoded bytes of a [`Position`] at most: a membership of 15 peers fits many times.
+pub const TABLES_POSITION_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that a line of a state file may take: JSON is a few times longer than a stored pin.
+pub const EXPORT_LINE_BYTES_MAX: usize = 8 * PIN_BYTES_MAX;
+/// Addresses of one peer in these messages.
+pub const JOIN_ADDRESSES_MAX: usize = 32;
 
 // A placed pin names at most every member once, in at most 48 encoded bytes each.
 

@@ -10,8 +10,8 @@ use futures::{StreamExt, stream::BoxStream};
 use ipfs_cluster_protocol::{
     command::Command,
     id::{Incarnation, PeerId},
-    join::{Admission, Answer, Ask, JOIN_ADDRESSES_MAX, MemberAddresses, Request},
-    limits::{STAND_INS_MAX, VOTERS_MAX},
+    join::{Admission, Answer, Ask, MemberAddresses, Request},
+    limits::{self, STAND_INS_MAX, VOTERS_MAX},
     state::query,
 };
 use tokio::{
@@ -25,8 +25,6 @@ use super::{
     links::{Channel, Incoming, Links, Pipe, allowance},
 };
 
-/// Admissions under way at one peer.
-const ADMISSIONS_MAX: usize = 16;
 /// How long an admission may take, the leader's log included.
 const ADMIT_MAX: Duration = Duration::from_secs(20);
 
@@ -55,7 +53,7 @@ pub(super) async fn serve(core: Arc<Core>, mut incoming: BoxStream<'static, Inco
     let mut streams = JoinSet::new();
     while let Some(stream) = incoming.next().await {
         while streams.try_join_next().is_some() {}
-        if streams.len() >= ADMISSIONS_MAX {
+        if streams.len() >= limits::JOIN_ADMISSIONS_MAX {
             debug!(peer = %stream.peer, "too many peers want to join at once");
             continue;
         }
@@ -160,14 +158,17 @@ async fn admit(core: &Core, peer: &PeerId, request: Request) -> Result<Answer, S
         labels: labels.map(|m| m.labels).unwrap_or_default(),
     };
     core.must_apply(admission).await?;
-    let addresses = request.addresses.into_iter().take(JOIN_ADDRESSES_MAX);
+    let addresses = request
+        .addresses
+        .into_iter()
+        .take(limits::JOIN_ADDRESSES_MAX);
     core.links.add_addresses(peer, addresses.collect());
     info!(%peer, %incarnation, "admitted to the cluster");
     core.nudge.notify_one();
     let members = core.state.read(|state| query::members(state)).await;
     let members = members.map_err(|e| e.to_string())?.into_iter().map(|m| {
         let mut addresses = core.links.addresses(&m.peer);
-        addresses.truncate(JOIN_ADDRESSES_MAX);
+        addresses.truncate(limits::JOIN_ADDRESSES_MAX);
         let incarnation = m.incarnation;
         (
             m.peer,

@@ -1,5 +1,6 @@
 //! The leader's duties: form the cluster, let members in and out, keep the right number of voters.
 
+use ipfs_cluster_protocol::limits;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -30,8 +31,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const HEALTHY: Duration = Duration::from_secs(2);
 /// A voter that has not answered for this long is replaced.
 const DEAD: Duration = Duration::from_secs(30);
-/// Entries a peer may lack and still count as caught up.
-const LAG_MAX: u64 = 512;
 /// How long a change of the voters may take.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 
@@ -140,7 +139,7 @@ async fn look(core: &Core) -> Result<Option<View>, ReadError> {
     }
     let last = metrics.last_log_index.unwrap_or(0);
     for (id, matched) in replication {
-        if matched.is_some_and(|m| m.index + LAG_MAX >= last) {
+        if matched.is_some_and(|m| m.index + limits::MEMBERSHIP_LAG_MAX >= last) {
             view.caught_up.insert(id.clone());
         }
     }

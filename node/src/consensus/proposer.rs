@@ -34,10 +34,6 @@ use tokio::{
 use super::types::{EntryBytes, Raft, TypeConfig};
 use crate::storage::Applied;
 
-/// Commands that may wait.
-const WAITING_MAX: usize = 8192;
-/// Entries under way.
-const IN_FLIGHT_MAX: usize = 8;
 /// How long an entry fills while others are under way.
 const FILL: Duration = Duration::from_millis(1);
 /// Encoded bytes of an entry beside its commands.
@@ -110,7 +106,7 @@ impl Proposer {
         applied: watch::Receiver<Applied>,
         hold_time: Arc<AtomicBool>,
     ) -> Self {
-        let (waiting, queue) = mpsc::channel(WAITING_MAX);
+        let (waiting, queue) = mpsc::channel(limits::PROPOSER_WAITING_MAX);
         let run = Run {
             raft,
             applied,
@@ -201,7 +197,7 @@ impl Run {
                 continue;
             }
             let filled = self.filling.since.map_or_else(Instant::now, |s| s + FILL);
-            let may_submit = self.under_way.len() < IN_FLIGHT_MAX;
+            let may_submit = self.under_way.len() < limits::PROPOSER_IN_FLIGHT_MAX;
             tokio::select! {
                 biased;
                 Some(()) = self.under_way.next() => {}
@@ -220,7 +216,7 @@ impl Run {
         };
         match self.under_way.len() {
             0 => true,
-            n if n < IN_FLIGHT_MAX => full || since.elapsed() >= FILL,
+            n if n < limits::PROPOSER_IN_FLIGHT_MAX => full || since.elapsed() >= FILL,
             _ => false,
         }
     }

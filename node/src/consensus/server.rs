@@ -1,6 +1,7 @@
 //! What other peers ask of this one: appends, votes, snapshots. Every frame is checked against the
 //! authenticated caller; garbage ends its stream and nothing else.
 
+use ipfs_cluster_protocol::limits;
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
@@ -21,12 +22,9 @@ use super::{
     links::{Incoming, Pipe, allowance},
     state_machine::{SnapshotData, meta_of},
     types::{Raft, RaftId, Vote},
-    wire::{self, Append, Appended, Ask, Installed, Reply, Transfer, WireVote, log_id, open_frame},
+    wire::{Append, Appended, Ask, Installed, Reply, Transfer, WireVote, log_id, open_frame},
 };
 use crate::storage::StateStore;
-
-/// Streams of one kind served at a time: 15 peers with a few each, and some that are going away.
-const STREAMS_MAX: usize = 128;
 
 /// What the streams are served from.
 #[derive(Clone)]
@@ -63,7 +61,7 @@ impl Server {
     ) where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        let slots = Arc::new(Semaphore::new(STREAMS_MAX));
+        let slots = Arc::new(Semaphore::new(limits::SERVER_STREAMS_MAX));
         let mut streams = JoinSet::new();
         while let Some(stream) = incoming.next().await {
             while streams.try_join_next().is_some() {}
@@ -196,7 +194,7 @@ impl Server {
         check_vote(&vote, peer, from)?;
         let mut receiver = self.state.receive().await.map_err(io::Error::other)?;
         let received = loop {
-            let frame = timeout(allowance(wire::CHUNK_MAX), pipe.recv()).await??;
+            let frame = timeout(allowance(limits::WIRE_CHUNK_MAX), pipe.recv()).await??;
             let (_, next) = open_frame::<Transfer>(&frame, own).map_err(invalid)?;
             let Transfer::Chunk(chunk) = next else {
                 return Err(invalid("a second beginning of a snapshot"));

@@ -1,5 +1,6 @@
 //! From two files to a running member.
 
+use ipfs_cluster_protocol::limits;
 use std::{
     io,
     sync::Arc,
@@ -41,9 +42,6 @@ use crate::{
     },
 };
 
-/// Encoded bytes of an identity at most.
-const IDENTITY_BYTES_MAX: usize = 1024;
-
 /// openraft and the tasks around it. Dropping it stops them.
 pub(super) struct Running {
     pub(super) core: Arc<Core>,
@@ -74,7 +72,7 @@ pub(super) async fn open_files(
     let identity = recovered
         .identity
         .as_deref()
-        .map(|bytes| codec::decode::<Identity>(bytes, IDENTITY_BYTES_MAX))
+        .map(|bytes| codec::decode::<Identity>(bytes, limits::START_IDENTITY_BYTES_MAX))
         .transpose()
         .map_err(|e| damaged(format!("who this peer is: {e}")))?;
     let purged = recovered

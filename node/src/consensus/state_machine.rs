@@ -24,9 +24,6 @@ use super::{
 };
 use crate::storage::{ApplyJob, Position, ReadError, Received, SnapshotSource, StateStore};
 
-/// Entries applied in one visit to the state's lane.
-const BATCH_MAX: usize = 64;
-
 /// The state of this peer as openraft sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct StateMachine {
@@ -88,7 +85,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        let mut batches = entries.ready_chunks(BATCH_MAX);
+        let mut batches = entries.ready_chunks(limits::STATE_MACHINE_BATCH_MAX);
         while let Some(batch) = batches.next().await {
             let mut entries = Vec::with_capacity(batch.len());
             let mut responders = Vec::with_capacity(batch.len());

@@ -22,11 +22,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::types::{Entry, EntryBytes, LogId, RaftId, StoredMembership, TypeConfig, Vote};
 use crate::storage::{Chunk, LogPos, LogRecord};
 
-/// Bytes of one message of a snapshot, for deadlines.
-pub(super) const CHUNK_MAX: usize = limits::FRAME_BYTES_MAX;
-/// Encoded bytes of what is kept in a slot of the log file at most.
-const SLOT_BYTES_MAX: usize = 64 * 1024;
-
 /// Every message names both lives, so a frame for a former one is refused.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Frame<T> {
@@ -134,7 +129,7 @@ pub(super) fn decode_membership(bytes: &[u8]) -> Result<StoredMembership, Decode
     if bytes.is_empty() {
         return Ok(StoredMembership::default());
     }
-    let wire: WireMembership = codec::decode(bytes, SLOT_BYTES_MAX)?;
+    let wire: WireMembership = codec::decode(bytes, limits::WIRE_SLOT_BYTES_MAX)?;
     let log = wire.log.map(log_id);
     Ok(StoredMembership::new(log, wire.membership()?))
 }
@@ -165,7 +160,7 @@ pub(super) fn encode_vote(vote: &Vote) -> Bytes {
 
 /// The inverse of [`encode_vote`].
 pub(super) fn decode_vote(bytes: &[u8]) -> Result<Vote, DecodeError> {
-    codec::decode::<WireVote>(bytes, SLOT_BYTES_MAX).map(Vote::from)
+    codec::decode::<WireVote>(bytes, limits::WIRE_SLOT_BYTES_MAX).map(Vote::from)
 }
 
 /// What the body of an entry is; on disk and on the wire, never changes.

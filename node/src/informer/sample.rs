@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ipfs_cluster_protocol::{
-    health::PING, id::PeerId, limits::METRICS_PER_PEER_MAX, metrics::Metric, pin::PinPhase,
-};
+use ipfs_cluster_protocol::{health::PING, id::PeerId, limits, metrics::Metric, pin::PinPhase};
 
 use crate::{
     config::{Disk, DiskMetric},
@@ -12,9 +10,6 @@ use crate::{
     monitor::{Ping, wall_clock},
     status::StatusTables,
 };
-
-/// Tags that are told; a few of the metrics of a peer are others.
-const TAGS_MAX: usize = METRICS_PER_PEER_MAX - 8;
 
 /// What is told, and how long it counts.
 #[derive(Debug, Clone)]
@@ -150,7 +145,7 @@ impl Sampler {
             return Vec::new();
         };
         tags.iter()
-            .take(TAGS_MAX)
+            .take(limits::SAMPLE_TAGS_MAX)
             .map(|(key, value)| Metric {
                 partitionable: true,
                 ..self.metric(&format!("tag:{key}"), value.clone(), 0, *ttl)

@@ -1,6 +1,7 @@
 //! Connects this peer's IPFS node to those of the other members, so that pins find their blocks
 //! without a search of the whole network.
 
+use ipfs_cluster_protocol::limits;
 use std::{collections::BTreeSet, time::Duration};
 
 use ipfs_cluster_protocol::id::PeerId;
@@ -15,8 +16,6 @@ const LOOK: Duration = Duration::from_secs(30);
 const GATHER: Duration = Duration::from_millis(200);
 /// For one address.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Addresses tried of one node in one look.
-const ADDRESSES_MAX: usize = 8;
 
 /// For as long as the peer runs.
 pub(super) async fn run(ipfs: SharedIpfs, monitor: Monitor) {
@@ -46,7 +45,7 @@ async fn connect_missing(ipfs: &SharedIpfs, monitor: &Monitor) {
         }
     };
     for (id, addresses) in wanted.into_iter().filter(|(id, _)| !connected.contains(id)) {
-        for address in addresses.into_iter().take(ADDRESSES_MAX) {
+        for address in addresses.into_iter().take(limits::SWARM_ADDRESSES_MAX) {
             match timeout(CONNECT_MAX, ipfs.swarm_connect(address.clone())).await {
                 Ok(Ok(())) => break,
                 Ok(Err(e)) => tracing::debug!(%id, address, error = %e, "IPFS node not connected"),

@@ -1,12 +1,8 @@
 //! The value of the ping metric: JSON, as the Go program writes it, and a little more.
 
 use ipfs_cluster_protocol::id::PeerId;
+use ipfs_cluster_protocol::limits;
 use serde::{Deserialize, Serialize};
-
-/// Addresses in one ping at most.
-const ADDRESSES_MAX: usize = 64;
-/// Bytes of one address or text in it at most.
-const TEXT_BYTES_MAX: usize = 256;
 
 /// What a peer says of itself in its pings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,10 +26,12 @@ impl Ping {
     #[must_use]
     pub fn to_value(&self) -> String {
         let mut bounded = self.clone();
-        bounded.ipfs_addresses.retain(|a| a.len() <= TEXT_BYTES_MAX);
-        bounded.ipfs_addresses.truncate(ADDRESSES_MAX);
+        bounded
+            .ipfs_addresses
+            .retain(|a| a.len() <= limits::PING_TEXT_BYTES_MAX);
+        bounded.ipfs_addresses.truncate(limits::PING_ADDRESSES_MAX);
         if let Some(error) = &mut bounded.ipfs_error {
-            let cut = error.floor_char_boundary(TEXT_BYTES_MAX);
+            let cut = error.floor_char_boundary(limits::PING_TEXT_BYTES_MAX);
             error.truncate(cut);
         }
         serde_json::to_string(&bounded).unwrap_or_default()
@@ -43,7 +41,7 @@ impl Ping {
     #[must_use]
     pub fn from_value(value: &str) -> Option<Self> {
         let mut ping: Self = serde_json::from_str(value).ok()?;
-        ping.ipfs_addresses.truncate(ADDRESSES_MAX);
+        ping.ipfs_addresses.truncate(limits::PING_ADDRESSES_MAX);
         Some(ping)
     }
 }
@@ -109,7 +107,10 @@ mod tests {
             ..Ping::default()
         };
         let back = Ping::from_value(&ping.to_value()).unwrap();
-        assert_eq!(back.ipfs_addresses.len(), ADDRESSES_MAX);
-        assert_eq!(back.ipfs_error.map(|e| e.len()), Some(TEXT_BYTES_MAX));
+        assert_eq!(back.ipfs_addresses.len(), limits::PING_ADDRESSES_MAX);
+        assert_eq!(
+            back.ipfs_error.map(|e| e.len()),
+            Some(limits::PING_TEXT_BYTES_MAX)
+        );
     }
 }

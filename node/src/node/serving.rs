@@ -1,6 +1,7 @@
 //! What acts on the state: it waits until the state is at least what it was before the last stop,
 //! or it would act on a state that went back.
 
+use ipfs_cluster_protocol::limits;
 use std::time::Duration;
 
 use ipfs_cluster_protocol::id::Incarnation;
@@ -27,8 +28,6 @@ use crate::{
 
 /// How long the tasks may take to end.
 const TASKS_MAX: Duration = Duration::from_secs(2);
-/// Reports of what is gone that wait.
-const GONE_MAX: usize = 1024;
 
 /// The parts.
 pub(super) struct Serving<'a> {
@@ -98,7 +97,7 @@ struct Acting {
 impl Acting {
     fn of(parts: Serving<'_>) -> Self {
         let (config, consensus) = (parts.config, parts.consensus);
-        let (gone, reports) = mpsc::channel(GONE_MAX);
+        let (gone, reports) = mpsc::channel(limits::SERVING_GONE_MAX);
         Self {
             informer: informer_settings(config),
             tracking: TrackerParts {

@@ -1,5 +1,6 @@
 //! Pulling what gossip did not bring, from the owner or from any other holder; and being asked.
 
+use ipfs_cluster_protocol::limits;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipfs_cluster_protocol::{
@@ -16,12 +17,6 @@ use tokio::{
 use super::{gossip::Timing, tables::StatusTables};
 use crate::net::{Net, PeerStream, Proto};
 
-/// Tables pulled at once.
-const PULLS_MAX: usize = 4;
-/// Pullers served at once; more wait.
-const SERVED_MAX: usize = 16;
-/// Peers tried in one pull: the owner and some others.
-const SERVERS_MAX: usize = 3;
 /// A page must come within this.
 const PAGE_MAX: Duration = Duration::from_secs(10);
 /// A puller that asks nothing for so long is let go.
@@ -32,7 +27,7 @@ pub(super) async fn run(tables: StatusTables, net: Arc<Net>, timing: Timing) {
     let mut pulls: JoinSet<()> = JoinSet::new();
     loop {
         let silence = timing.silence(tables.others_len());
-        let (due, next) = tables.due_pulls(PULLS_MAX, silence);
+        let (due, next) = tables.due_pulls(limits::PULLS_MAX, silence);
         for peer in due {
             pulls.spawn(pull(tables.clone(), net.clone(), peer, silence));
         }
@@ -65,7 +60,11 @@ fn servers(connected: &BTreeSet<PeerId>, owner: &PeerId) -> Vec<PeerId> {
     let mut others: Vec<_> = connected.iter().filter(|p| *p != owner).cloned().collect();
     others.shuffle(&mut rand::rng());
     let owner = connected.get(owner).cloned();
-    owner.into_iter().chain(others).take(SERVERS_MAX).collect()
+    owner
+        .into_iter()
+        .chain(others)
+        .take(limits::PULL_SERVERS_MAX)
+        .collect()
 }
 
 async fn pull_from(
@@ -106,7 +105,7 @@ pub(super) async fn serve(tables: StatusTables, mut asked: mpsc::Receiver<PeerSt
         tokio::select! {
             biased;
             Some(_) = serving.join_next() => {}
-            stream = asked.recv(), if serving.len() < SERVED_MAX => match stream {
+            stream = asked.recv(), if serving.len() < limits::PULL_SERVED_MAX => match stream {
                 Some(stream) => {
                     serving.spawn(answer(tables.clone(), stream));
                 }

@@ -1,6 +1,7 @@
 //! When to pull whose table: not at once (the missing delta may be on its way), not twice at a time,
 //! and more rarely while it fails.
 
+use ipfs_cluster_protocol::limits;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipfs_cluster_protocol::id::PeerId;
@@ -9,8 +10,6 @@ use ipfs_cluster_protocol::id::PeerId;
 const GRACE_MS: u64 = 300;
 /// After the first failure.
 const BACKOFF_MS_MIN: u64 = 500;
-/// After many.
-const BACKOFF_MS_MAX: u64 = 30_000;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -76,7 +75,8 @@ impl Schedule {
             return;
         };
         entry.running = false;
-        let backoff = (BACKOFF_MS_MIN << entry.failures.min(16)).min(BACKOFF_MS_MAX);
+        let backoff =
+            (BACKOFF_MS_MIN << entry.failures.min(16)).min(limits::SCHEDULE_BACKOFF_MS_MAX);
         entry.failures = entry.failures.saturating_add(1);
         let backoff = backoff as f64 * (0.75 + 0.5 * jitter.clamp(0.0, 1.0));
         entry.due_ms = now_ms.saturating_add(backoff as u64);
@@ -121,7 +121,7 @@ mod tests {
             now = next.unwrap();
         }
         assert_eq!(waits[..3], [500, 1000, 2000]);
-        assert_eq!(waits[8], BACKOFF_MS_MAX);
+        assert_eq!(waits[8], limits::SCHEDULE_BACKOFF_MS_MAX);
         assert_eq!(schedule.due(one.iter(), now, 1).0, one);
         schedule.ended(&peer(1), true, 0.5, now);
         assert_eq!(schedule.due(one.iter(), now, 1).1, Some(now + GRACE_MS));

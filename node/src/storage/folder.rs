@@ -2,6 +2,7 @@
 //!
 //! The Go program keeps its own in `raft/`, `badger/` and the like beside it; they are never touched.
 
+use ipfs_cluster_protocol::limits;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -17,8 +18,6 @@ use super::error::{OpenError, REMEDY};
 
 /// The layout this version writes.
 const FORMAT: u32 = 1;
-/// Bytes of `meta.json` that are read at most.
-const META_BYTES_MAX: u64 = 64 * 1024;
 /// Folder name inside the configuration folder.
 const NAME: &str = "state";
 
@@ -144,7 +143,7 @@ impl DataFolder {
         }
         let bytes = self
             .disk
-            .read(&path, META_BYTES_MAX)
+            .read(&path, limits::FOLDER_META_BYTES_MAX)
             .map_err(OpenError::io(&path))?;
         // The format is read by itself first: a newer one may have other fields.
         #[derive(Deserialize)]

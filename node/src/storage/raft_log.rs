@@ -4,6 +4,7 @@
 //! order it was given; the recent end of the log also stays in memory, so replication does not read
 //! the file. What the rows mean is the consensus' business.
 
+use ipfs_cluster_protocol::limits;
 use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
@@ -25,14 +26,8 @@ mod tail;
 use file::LogFile;
 use tail::Tail;
 
-/// Bytes of appended entries that wait for the disk; then appending waits.
-const QUEUE_BYTES_MAX: usize = 32 << 20;
-/// Bytes of recent entries kept in memory.
-const TAIL_BYTES_MAX: usize = 32 << 20;
 /// Memory for pages of the file.
 const CACHE_BYTES: usize = 16 << 20;
-/// Files up to this length are verified as a whole when opened; the rows always are.
-const VERIFY_BYTES_MAX: u64 = 64 << 20;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +141,7 @@ impl RaftLog {
                 let file = DbFile {
                     path,
                     cache_bytes: CACHE_BYTES,
-                    verify_bytes_max: VERIFY_BYTES_MAX,
+                    verify_bytes_max: limits::RAFT_LOG_VERIFY_BYTES_MAX,
                 };
                 LogFile::open(&*disk, &file)
             })
@@ -172,7 +167,9 @@ impl RaftLog {
     pub(crate) async fn append(&self, records: Vec<LogRecord>, done: Done) -> io::Result<()> {
         let mut queued = self.shared.queued.subscribe();
         // The writer ends only with the last handle on the log, so the sender is there.
-        let _ = queued.wait_for(|bytes| *bytes < QUEUE_BYTES_MAX).await;
+        let _ = queued
+            .wait_for(|bytes| *bytes < limits::RAFT_LOG_QUEUE_BYTES_MAX)
+            .await;
         self.shared.tail.lock().append(&records);
         self.submit([Op::Append(records)], Some(done))
     }

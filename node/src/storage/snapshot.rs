@@ -3,6 +3,7 @@
 //! The sender reads one transaction of its file from the first row to the last; the receiver writes
 //! a fresh file beside its own, and only when the hash fits does that take the old one's place.
 
+use ipfs_cluster_protocol::limits;
 use std::{
     ops::Bound,
     path::{Path, PathBuf},
@@ -150,7 +151,7 @@ impl SnapshotSource {
 
 /// The position in a transaction of the file.
 fn stored_position(txn: &ReadTransaction, path: &Path) -> Result<Position, StoreError> {
-    use super::tables::{FILE, POSITION_BYTES_MAX, POSITION_KEY};
+    use super::tables::{FILE, POSITION_KEY};
     let table = match txn.open_table(FILE) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_)) => return Ok(Position::default()),
@@ -161,7 +162,8 @@ fn stored_position(txn: &ReadTransaction, path: &Path) -> Result<Position, Store
     };
     let bytes = unseal(POSITION_KEY, row.value())
         .ok_or_else(|| damaged(path, "the position's checksum is wrong"))?;
-    ipfs_cluster_protocol::codec::decode(bytes, POSITION_BYTES_MAX).map_err(|e| damaged(path, e))
+    ipfs_cluster_protocol::codec::decode(bytes, limits::TABLES_POSITION_BYTES_MAX)
+        .map_err(|e| damaged(path, e))
 }
 
 /// A snapshot being sent. Holds one read transaction of the file.

@@ -23,7 +23,7 @@ use super::{
     flush,
     overlay::Overlay,
     row::unseal,
-    tables::{FILE, POSITION_BYTES_MAX, POSITION_KEY},
+    tables::{FILE, POSITION_KEY},
     view::{Base, Tx, View},
 };
 
@@ -385,7 +385,7 @@ pub(super) fn open_positioned(
     };
     let bytes = unseal(POSITION_KEY, &stored)
         .ok_or_else(|| OpenError::damaged(path, &"the position's checksum is wrong"))?;
-    match codec::decode(bytes, POSITION_BYTES_MAX) {
+    match codec::decode(bytes, limits::TABLES_POSITION_BYTES_MAX) {
         Ok(position) => Ok((database, position)),
         Err(codec::DecodeError::Newer { found }) => Err(OpenError::Newer {
             path: path.clone(),

@@ -33,8 +33,6 @@ pub(super) const SETS: Rows = TableDefinition::new("sets");
 pub(super) const FILE: Rows = TableDefinition::new("file");
 /// Where [`Position`] is.
 pub(super) const POSITION_KEY: &[u8] = b"position";
-/// Encoded bytes of a [`Position`] at most: a membership of 15 peers fits many times.
-pub(super) const POSITION_BYTES_MAX: usize = 64 * 1024;
 
 /// Term and index of a log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

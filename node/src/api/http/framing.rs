@@ -6,14 +6,9 @@
 //! Wherever the framing is not beyond doubt, bytes pass unchanged from then on, and hyper judges.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use ipfs_cluster_protocol::limits;
 
-/// Bytes of a request's head; of a longer one hyper says that it is too long.
-pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Headers of a request.
-pub(super) const HEADERS_MAX: usize = 128;
 const TE: &[u8] = b"TE: trailers\r\n";
-/// Characters of a chunk's size line, extensions included.
-const CHUNK_LINE_MAX: usize = 256;
 
 /// Where in its requests a connection is.
 #[derive(Debug)]
@@ -109,7 +104,7 @@ impl Framing {
         }
         let Some(end) = end_of_head(&self.held, self.searched) else {
             self.searched = self.held.len().saturating_sub(2);
-            if self.held.len() > HEAD_BYTES_MAX {
+            if self.held.len() > limits::FRAMING_HEAD_BYTES_MAX {
                 return self.give_up(out);
             }
             return Bytes::new();
@@ -130,7 +125,7 @@ impl Framing {
     /// Looks for a line of a chunked body in `held`; returns what follows it.
     fn line(&mut self, out: &mut BytesMut) -> Bytes {
         let Some(end) = self.held.iter().position(|b| *b == b'\n') else {
-            if self.held.len() > CHUNK_LINE_MAX {
+            if self.held.len() > limits::FRAMING_CHUNK_LINE_MAX {
                 return self.give_up(out);
             }
             return Bytes::new();
@@ -180,7 +175,7 @@ fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// What comes after this head, if that is beyond doubt.
 fn after_head(head: &[u8]) -> Option<At> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut headers = [httparse::EMPTY_HEADER; limits::FRAMING_HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
@@ -284,7 +279,10 @@ mod tests {
 
     #[test]
     fn a_head_without_end_is_not_held_for_ever() {
-        let endless = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(HEAD_BYTES_MAX));
+        let endless = format!(
+            "GET / HTTP/1.1\r\nX: {}",
+            "y".repeat(limits::FRAMING_HEAD_BYTES_MAX)
+        );
         let mut framing = Framing::new();
         let mut out = BytesMut::new();
         framing.push(Bytes::from(endless.clone()), &mut out);

@@ -1,5 +1,6 @@
 //! Accepts connections and serves each with one site, until told to stop.
 
+use ipfs_cluster_protocol::limits::{FRAMING_HEAD_BYTES_MAX, FRAMING_HEADERS_MAX};
 use std::{
     convert::Infallible, fmt, future::Future, io, panic::AssertUnwindSafe, pin::pin, sync::Arc,
     time::Duration,
@@ -19,7 +20,6 @@ use tokio::{
 };
 
 use super::{
-    framing::{HEAD_BYTES_MAX, HEADERS_MAX},
     inbound::Inbound,
     reply::{self, Outgoing},
 };
@@ -46,7 +46,7 @@ impl Default for ServerLimits {
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(120),
             connections_max: 16 * 1024,
-            head_bytes_max: HEAD_BYTES_MAX,
+            head_bytes_max: FRAMING_HEAD_BYTES_MAX,
             grace: Duration::from_secs(5),
         }
     }
@@ -222,7 +222,7 @@ async fn connection(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
-        .max_headers(HEADERS_MAX)
+        .max_headers(FRAMING_HEADERS_MAX)
         .max_buf_size(limits.head_bytes_max.max(8192));
     let service = service_fn(move |request| {
         let answer = AssertUnwindSafe(site.clone().answer(request, from.clone()));

@@ -4,6 +4,7 @@
 //! an error object. What fails later can only be said in the trailer `X-Stream-Error`, which comes
 //! on every stream, empty when all went well.
 
+use ipfs_cluster_protocol::limits;
 use std::{future::poll_fn, task::Poll};
 
 use bytes::Bytes;
@@ -22,8 +23,6 @@ pub(crate) const STREAM_ERROR: HeaderName = HeaderName::from_static("x-stream-er
 pub(crate) const TRAILER: HeaderValue = HeaderValue::from_static("X-Stream-Error");
 /// Lines are sent once so many bytes of them have come together, or when none is ready.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// Characters of an error in a trailer.
-const TRAILER_CHARS_MAX: usize = 4096;
 
 /// An answer that streams `items`. An error of an item ends it.
 pub(crate) async fn lines<T, E>(
@@ -133,7 +132,7 @@ fn trailers(error: Option<&str>, on_success: OnSuccess) -> Option<Frame<Bytes>> 
 fn header_text(text: &str) -> HeaderValue {
     let clean: String = text
         .chars()
-        .take(TRAILER_CHARS_MAX)
+        .take(limits::STREAM_TRAILER_CHARS_MAX)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     HeaderValue::from_bytes(clean.as_bytes())

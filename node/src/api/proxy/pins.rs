@@ -1,5 +1,6 @@
 //! `pin/add`, `pin/rm`, `pin/ls`, `pin/update`, on the cluster's pins.
 
+use ipfs_cluster_protocol::limits;
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, future::ready, stream};
@@ -23,9 +24,6 @@ use crate::{
     },
     cluster::ClusterError,
 };
-
-/// Arguments of one call.
-const ARGUMENTS_MAX: usize = 1024;
 
 #[derive(Serialize)]
 struct Pins {
@@ -71,7 +69,7 @@ fn target(text: &str) -> Result<Target, String> {
 fn targets(query: &Query) -> Result<Vec<Target>, Box<Reply>> {
     let refused = |e: String| Box::new(error(format_args!("Error parsing IPFS Path: {e}")));
     let mut found = Vec::new();
-    for text in query.all("arg").take(ARGUMENTS_MAX) {
+    for text in query.all("arg").take(limits::PINS_ARGUMENTS_MAX) {
         found.push(target(text).map_err(refused)?);
     }
     if found.is_empty() {

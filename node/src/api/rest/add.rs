@@ -4,6 +4,7 @@
 //! The answer begins before the upload is read and says how far it has come line by line; what goes
 //! wrong after that is in the trailer.
 
+use ipfs_cluster_protocol::limits;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -31,9 +32,6 @@ use crate::api::{
     },
 };
 
-/// Results that wait for the client to read them: many clients read only after they have sent
-/// everything.
-const LINES_MAX: usize = 32 * 1024;
 /// How long the client may send nothing.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -83,7 +81,7 @@ pub(crate) async fn add(rest: Rest, query: Query, headers: HeaderMap, body: Body
 
 /// Answers with a line per result, while the upload is read.
 pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Printer) -> Reply {
-    let (tx, rx) = mpsc::channel::<Result<Vec<u8>, String>>(LINES_MAX);
+    let (tx, rx) = mpsc::channel::<Result<Vec<u8>, String>>(limits::ADD_LINES_MAX);
     let work = async move {
         let mut lines = Lines {
             tx: tx.clone(),
@@ -144,8 +142,8 @@ impl Sink for Lines {
 
 impl Sink for Vec<AddedOutput> {
     async fn put(&mut self, output: AddedOutput) -> Result<(), AddError> {
-        if self.len() >= LINES_MAX {
-            return Err(AddError::TooManyResults(LINES_MAX));
+        if self.len() >= limits::ADD_LINES_MAX {
+            return Err(AddError::TooManyResults(limits::ADD_LINES_MAX));
         }
         self.push(output);
         Ok(())

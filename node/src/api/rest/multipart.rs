@@ -2,16 +2,10 @@
 //!
 //! Holds at most one chunk and one part's head; nothing grows with the upload.
 
+use ipfs_cluster_protocol::limits;
 use std::path::{Component, Path};
 
 use bytes::{Buf, Bytes, BytesMut};
-
-/// Bytes of the head of a part.
-const PART_HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Characters of a boundary, as its specification says.
-const BOUNDARY_MAX: usize = 70;
-/// White space between a boundary and the end of its line.
-const PADDING_MAX: usize = 128;
 
 /// What an upload is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +58,7 @@ pub(crate) fn boundary(content_type: &str) -> Result<String, MultipartError> {
         return Err(MultipartError::NotMultipart);
     }
     match parameter(content_type, "boundary") {
-        Some(b) if !b.is_empty() && b.len() <= BOUNDARY_MAX => Ok(b),
+        Some(b) if !b.is_empty() && b.len() <= limits::MULTIPART_BOUNDARY_MAX => Ok(b),
         _ => Err(MultipartError::NoBoundary),
     }
 }
@@ -194,7 +188,7 @@ impl Multipart {
         }
         let blank = |b: &&u8| matches!(**b, b' ' | b'\t');
         let padding = self.buffer.iter().take_while(blank).count();
-        if padding > PADDING_MAX {
+        if padding > limits::MULTIPART_PADDING_MAX {
             return Err(MultipartError::Boundary);
         }
         match &self.buffer[padding..] {
@@ -216,12 +210,12 @@ impl Multipart {
             memchr::memmem::find(&self.buffer, b"\r\n\r\n").map(|at| at + 4)
         };
         match end {
-            Some(end) if end <= PART_HEAD_BYTES_MAX => {
+            Some(end) if end <= limits::MULTIPART_PART_HEAD_BYTES_MAX => {
                 let head = self.buffer.split_to(end);
                 self.state = State::Data;
                 Ok(Step::Event(Event::Part(part_head(&head)?)))
             }
-            None if self.buffer.len() <= PART_HEAD_BYTES_MAX => Ok(Step::More),
+            None if self.buffer.len() <= limits::MULTIPART_PART_HEAD_BYTES_MAX => Ok(Step::More),
             _ => Err(MultipartError::Head),
         }
     }
@@ -350,7 +344,10 @@ mod tests {
 
     #[test]
     fn heads_are_bounded() {
-        let endless = format!("--xx\r\nA: {}", "b".repeat(2 * PART_HEAD_BYTES_MAX));
+        let endless = format!(
+            "--xx\r\nA: {}",
+            "b".repeat(2 * limits::MULTIPART_PART_HEAD_BYTES_MAX)
+        );
         assert_eq!(read(endless.as_bytes(), 999), Err(MultipartError::Head));
         let padded = format!("--xx{}", " ".repeat(9999));
         assert_eq!(read(padded.as_bytes(), 10), Err(MultipartError::Boundary));

@@ -5,6 +5,7 @@ use http::StatusCode;
 use ipfs_cluster_protocol::api::{
     error::parse_cid, options::PinOptions, pin::Pin, query::Query, status::StatusFilter,
 };
+use ipfs_cluster_protocol::limits;
 
 use super::{Rest, Segment, caught_up, cid, local, now, object, stamped, unescape};
 use crate::api::{
@@ -17,8 +18,6 @@ use crate::api::{
     },
 };
 
-/// CIDs that one request may ask for.
-const CIDS_MAX: usize = 16 * 1024;
 /// Of those, asked for at a time.
 const CIDS_AT_ONCE: usize = 64;
 
@@ -38,8 +37,8 @@ pub(crate) async fn list(rest: Rest, query: Query) -> Reply {
         let mut cids = Vec::new();
         for text in some.split(',') {
             match parse_cid(text) {
-                Ok(_) if cids.len() == CIDS_MAX => {
-                    return bad_request(format_args!("more than {CIDS_MAX} cids"));
+                Ok(_) if cids.len() == limits::PINS_CIDS_MAX => {
+                    return bad_request(format_args!("more than {} cids", limits::PINS_CIDS_MAX));
                 }
                 Ok(cid) => cids.push(cid),
                 Err(e) => return bad_request(format_args!("error decoding Cid: {e}")),

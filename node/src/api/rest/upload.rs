@@ -1,5 +1,6 @@
 //! One upload: files and folders on their way to blocks.
 
+use ipfs_cluster_protocol::limits;
 use std::{mem, time::Duration};
 
 use bytes::Bytes;
@@ -29,10 +30,6 @@ use crate::{
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Between two progress lines.
 const PROGRESS_BYTES: u64 = 256 * 1024;
-/// Bytes of a symlink's target.
-const TARGET_BYTES_MAX: usize = 4096;
-/// Parts of one upload: the tree of their names is held until its end.
-const PARTS_MAX: usize = 4 * 1024 * 1024;
 
 /// Why an upload failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +46,12 @@ pub(crate) enum AddError {
     Hash,
     #[error("adding is not possible with {0} in this version")]
     Unsupported(&'static str),
-    #[error("the target of a symlink is longer than {TARGET_BYTES_MAX} bytes")]
+    #[error(
+        "the target of a symlink is longer than {} bytes",
+        limits::UPLOAD_TARGET_BYTES_MAX
+    )]
     Target,
-    #[error("more than {PARTS_MAX} parts")]
+    #[error("more than {} parts", limits::UPLOAD_PARTS_MAX)]
     TooManyParts,
     #[error("more than {0} results; use stream-channels=true")]
     TooManyResults(usize),
@@ -147,7 +147,7 @@ impl Upload {
     /// A part begins.
     pub(crate) fn open(&mut self, head: PartHead) -> Result<(), AddError> {
         self.parts += 1;
-        if self.parts > PARTS_MAX {
+        if self.parts > limits::UPLOAD_PARTS_MAX {
             return Err(AddError::TooManyParts);
         }
         self.open = Some(match head.media_type.as_str() {
@@ -174,7 +174,7 @@ impl Upload {
                 self.send(BATCH_BYTES).await
             }
             Some(Open::Symlink(_, target)) => {
-                if target.len() + bytes.len() > TARGET_BYTES_MAX {
+                if target.len() + bytes.len() > limits::UPLOAD_TARGET_BYTES_MAX {
                     return Err(AddError::Target);
                 }
                 target.extend_from_slice(&bytes);

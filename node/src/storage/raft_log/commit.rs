@@ -1,5 +1,6 @@
 //! One commit of the log file: many operations, one sync.
 
+use ipfs_cluster_protocol::limits;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -14,9 +15,6 @@ use crate::storage::{
     error::{failed, guard},
     row::seal,
 };
-
-/// Purged rows removed with one commit.
-const CLEAN_MAX: u64 = 512;
 
 impl LogFile {
     /// Commits and syncs the operations in their order. Blocks.
@@ -78,7 +76,7 @@ fn set(txn: &WriteTransaction, slot: Slot, value: &[u8]) -> Result<(), redb::Err
 /// Removes some purged rows; true when none is left. A purge of a gigabyte must not hold up a vote.
 fn clean(txn: &WriteTransaction, purged_below: u64) -> Result<bool, redb::Error> {
     let mut log = txn.open_table(LOG)?;
-    for _ in 0..CLEAN_MAX {
+    for _ in 0..limits::COMMIT_CLEAN_MAX {
         let first = log.first()?.map(|(index, _)| index.value());
         match first {
             Some(index) if index < purged_below => {

@@ -1,8 +1,9 @@
 //! The recent end of the log in memory, and what is known of the rest.
 
+use ipfs_cluster_protocol::limits;
 use std::collections::VecDeque;
 
-use super::{LogRecord, TAIL_BYTES_MAX};
+use super::LogRecord;
 
 /// Entries `kept[0].index ..` are here; older ones are in the file.
 #[derive(Debug, Default)]
@@ -87,7 +88,7 @@ impl Tail {
 
     /// Forgets the oldest entries that the file holds.
     fn shrink(&mut self) {
-        while self.kept_bytes > TAIL_BYTES_MAX {
+        while self.kept_bytes > limits::RAFT_LOG_TAIL_BYTES_MAX {
             match self.kept.pop_front_if(|r| r.index <= self.synced) {
                 Some(old) => self.kept_bytes -= old.body.len(),
                 None => return,
