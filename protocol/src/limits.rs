@@ -118,6 +118,8 @@ pub const RPC_IN_FLIGHT_MAX: usize = 256;
 pub const DECISIONS_MAX: usize = 16;
 /// Pins read from the state at once for a list.
 pub const LIST_PAGE_PINS: usize = 256;
+/// Pins of an IPFS node that are listed at once; with more, each is asked for by itself.
+pub const LISTED_PINS_MAX: usize = 16 << 20;
 /// Pins that one `recover` of everything queues.
 pub const RECOVERED_PINS_MAX: usize = 65_536;
 /// Bytes of blocks in one frame of an add, unless one block alone is larger.

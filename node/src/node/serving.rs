@@ -180,6 +180,7 @@ fn tracker_settings(config: &Config) -> TrackerSettings {
         concurrent: config.tracker.concurrent_pins,
         queue_max: config.tracker.max_pin_queue_size,
         recover_interval: config.cluster.pin_recover_interval,
+        priority_max_age: config.tracker.priority_pin_max_age,
         unpin_disable: config.ipfs.unpin_disable(),
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Order {
 pub struct Load {
     /// Pins that wait for a worker.
     pub queued: usize,
+    /// Those of them that would be fetched now if there were a worker.
+    pub pressing: usize,
     /// Pins being worked on.
     pub running: usize,
 }

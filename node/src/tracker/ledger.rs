@@ -8,7 +8,7 @@
 //! On disk: a header that names the cluster, then records of 10 bytes (order 1 or forget 0, the
 //! seq in big-endian, a checksum). What follows a damaged record is ignored and written over.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use ipfs_cluster_protocol::id::{ClusterId, Seq};
 use parking_lot::Mutex;
@@ -38,8 +38,10 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Book {
     ours: RoaringTreemap,
-    /// Records that are in the book and not yet in the file.
-    pending: Vec<u8>,
+    /// What the file does not say yet, or not durably. Kept until a sync has succeeded: after a
+    /// failed one nobody knows what is on the disk, so all of it is written again.
+    pending: BTreeMap<Seq, bool>,
+    /// Where the durable records end.
     end: u64,
 }
 
@@ -62,28 +64,34 @@ impl Ledger {
     }
 
     /// Enters a pin; durable at return. Calls made while another is being synced share the next
-    /// sync.
+    /// sync. If it fails, the pin is not entered.
     pub(super) async fn order(&self, seq: Seq) -> io::Result<()> {
-        self.enter(seq, true);
-        self.sync().await
+        {
+            let mut book = self.0.book.lock();
+            if book.ours.insert(seq.0) {
+                book.pending.insert(seq, true);
+            }
+        }
+        let synced = self.sync().await;
+        if synced.is_err() {
+            self.forget(seq);
+        }
+        synced
     }
 
-    /// The pin is gone from the IPFS node. It need not be durable: entered twice does no harm.
+    /// The pin is gone from the IPFS node. A crash may bring the entry back.
     pub(super) fn forget(&self, seq: Seq) {
-        if self.is_ours(seq) {
-            self.enter(seq, false);
+        let mut book = self.0.book.lock();
+        if book.ours.remove(seq.0) {
+            book.pending.insert(seq, false);
         }
     }
 
-    fn enter(&self, seq: Seq, ordered: bool) {
-        let mut book = self.0.book.lock();
-        if ordered {
-            book.ours.insert(seq.0);
-        } else {
-            book.ours.remove(seq.0);
-        }
-        let record = record(seq, ordered);
-        book.pending.extend_from_slice(&record);
+    /// Forgets durably: whatever is pinned under this CID from now on is somebody else's.
+    pub(super) async fn let_go(&self, seq: Seq) -> io::Result<()> {
+        self.forget(seq);
+        let waits = self.0.book.lock().pending.contains_key(&seq);
+        if waits { self.sync().await } else { Ok(()) }
     }
 
     async fn sync(&self) -> io::Result<()> {
@@ -93,22 +101,26 @@ impl Ledger {
 }
 
 impl Inner {
+    /// Runs in the lane, so never twice at once.
     fn write(&self) -> io::Result<()> {
         let (pending, at) = {
-            let mut book = self.book.lock();
-            (std::mem::take(&mut book.pending), book.end)
+            let book = self.book.lock();
+            (book.pending.clone(), book.end)
         };
-        if !pending.is_empty() {
-            if let Err(e) = self.file.write_at(at, &pending) {
-                // Kept for the next try, in front of what came meanwhile.
-                let mut book = self.book.lock();
-                let later = std::mem::replace(&mut book.pending, pending);
-                book.pending.extend_from_slice(&later);
-                return Err(e);
-            }
-            self.book.lock().end += pending.len() as u64;
+        if pending.is_empty() {
+            return Ok(());
         }
-        self.file.sync()
+        let records: Vec<u8> = pending
+            .iter()
+            .flat_map(|(seq, ordered)| record(*seq, *ordered))
+            .collect();
+        self.file.write_at(at, &records)?;
+        self.file.sync()?;
+        let mut book = self.book.lock();
+        book.end += records.len() as u64;
+        book.pending
+            .retain(|seq, ordered| pending.get(seq) != Some(ordered));
+        Ok(())
     }
 }
 
@@ -188,51 +200,4 @@ fn read(records: &[u8]) -> Book {
         book.end += RECORD as u64;
     }
     book
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::env::real;
-
-    const CLUSTER: ClusterId = ClusterId([7; 16]);
-
-    #[tokio::test]
-    async fn what_was_ordered_is_remembered_and_another_cluster_starts_empty() {
-        let dir = tempfile::tempdir().unwrap();
-        let env = real::env();
-        let path = dir.path().join("ledger");
-        let ledger = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
-        ledger.order(Seq(5)).await.unwrap();
-        ledger.order(Seq(9)).await.unwrap();
-        ledger.forget(Seq(5));
-        ledger.order(Seq(11)).await.unwrap();
-        drop(ledger);
-        let again = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
-        assert_eq!(
-            [5, 9, 11].map(|n| again.is_ours(Seq(n))),
-            [false, true, true]
-        );
-        drop(again);
-        let other = Ledger::open(&env, path, ClusterId([8; 16])).await.unwrap();
-        assert!(!other.is_ours(Seq(9)));
-    }
-
-    #[tokio::test]
-    async fn a_damaged_tail_is_ignored() {
-        let dir = tempfile::tempdir().unwrap();
-        let env = real::env();
-        let path = dir.path().join("ledger");
-        let ledger = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
-        ledger.order(Seq(1)).await.unwrap();
-        ledger.order(Seq(2)).await.unwrap();
-        drop(ledger);
-        let mut bytes = std::fs::read(&path).unwrap();
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        bytes.extend_from_slice(b"torn");
-        std::fs::write(&path, bytes).unwrap();
-        let again = Ledger::open(&env, path, CLUSTER).await.unwrap();
-        assert!(again.is_ours(Seq(1)) && !again.is_ours(Seq(2)));
-    }
 }

@@ -14,9 +14,14 @@
 
 mod gone;
 mod handle;
+mod held;
 mod ledger;
+mod main_loop;
 mod queue;
+mod settle;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tracking;
 mod walk;
 mod work;

@@ -1,10 +1,20 @@
 //! What waits for the IPFS node: pure, it takes the time as an argument.
 //!
-//! Two lanes. New work goes first and to all workers; what failed before waits in its own lane,
-//! with growing pauses and for a part of the workers only, so that any number of dead CIDs never
-//! holds up a live one.
+//! Nobody can tell a dead CID from a live one but by trying it. So everything gets a first try of
+//! its own, short when much waits ([`patience`]), and each lane is guaranteed a share of the
+//! workers, so that no number of dead CIDs in one of them holds up another:
+//!
+//! | lane | what | workers |
+//! |---|---|---|
+//! | unpin | what must go | its own |
+//! | newest, oldest | the two ends of what was not tried yet; an end that turned out dead keeps its share only | what is left |
+//! | repair | not tried yet, but ordered long ago | its share; all, when there is nothing new |
+//! | retry | failed before, after a growing pause | its share; half, when there is nothing else |
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ipfs_cluster_protocol::id::Seq;
 
@@ -12,111 +22,288 @@ use ipfs_cluster_protocol::id::Seq;
 const BACKOFF_MIN_MS: u64 = 2_000;
 /// The longest.
 const BACKOFF_MAX_MS: u64 = 10 * 60_000;
+/// How long a first try waits for the first block when nothing is pressing.
+pub(super) const FIRST_BLOCK_MAX: Duration = Duration::from_secs(20);
+/// How long it waits however much does.
+const FIRST_BLOCK_MIN: Duration = Duration::from_secs(1);
+/// What waits shall have had its first try after so long, if the bounds above allow it.
+const ROUND: Duration = Duration::from_secs(60);
 
-/// Where a job comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a job was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// It was not tried yet.
-    New,
-    /// It failed before.
+    /// To be unpinned.
+    Unpin,
+    /// What waits longest of what was not tried yet.
+    Oldest,
+    /// What came last of it.
+    Newest,
+    /// Not tried yet, ordered long ago.
+    Repair,
+    /// Failed before.
     Retry,
+}
+
+/// Where a job has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// To be unpinned.
+    Unpin,
+    /// To be pinned.
+    New,
+    /// To be pinned, and ordered long ago.
+    Repair,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    New,
-    Ready,
-    Delayed(u64),
+    First(Kind, u64),
+    Ready(u64),
+    Delayed(u64, Kind),
+}
+
+/// How many workers each lane has.
+#[derive(Debug, Default)]
+pub(super) struct Busy(BTreeMap<Lane, usize>);
+
+impl Busy {
+    /// Counts the lanes of what runs.
+    pub(super) fn of(lanes: impl Iterator<Item = Lane>) -> Self {
+        let mut busy = Self::default();
+        for lane in lanes {
+            *busy.0.entry(lane).or_default() += 1;
+        }
+        busy
+    }
+
+    fn at(&self, lane: Lane) -> usize {
+        self.0.get(&lane).copied().unwrap_or(0)
+    }
+
+    fn pins(&self) -> usize {
+        self.0.values().sum::<usize>() - self.at(Lane::Unpin)
+    }
 }
 
 /// Jobs by pin: one per pin at most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
-    new: VecDeque<Seq>,
-    ready: VecDeque<Seq>,
+    max: usize,
+    /// In order of arrival.
+    first: BTreeMap<Kind, BTreeMap<u64, Seq>>,
+    ready: BTreeMap<u64, Seq>,
     delayed: BTreeSet<(u64, Seq)>,
     places: BTreeMap<Seq, Place>,
+    tickets: u64,
+    turn: u64,
+    /// What was last tried from that end was dead.
+    oldest_cold: bool,
+    newest_cold: bool,
 }
 
 impl Queue {
+    /// Room for so many.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max: max.max(1),
+            first: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            delayed: BTreeSet::new(),
+            places: BTreeMap::new(),
+            tickets: 0,
+            turn: 0,
+            oldest_cold: false,
+            newest_cold: false,
+        }
+    }
+
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// New work; what waits for a retry comes forward.
-    pub(super) fn push(&mut self, seq: Seq) {
-        match self.places.insert(seq, Place::New) {
-            Some(Place::New) => {}
-            Some(Place::Delayed(at)) => {
-                self.delayed.remove(&(at, seq));
-                self.new.push_back(seq);
-            }
-            // The stale entry in `ready` is skipped when its turn comes.
-            Some(Place::Ready) | None => self.new.push_back(seq),
-        }
+    /// Pins that would be fetched now if there were workers.
+    pub(super) fn pressing(&self) -> usize {
+        let unpins = self.first.get(&Kind::Unpin).map_or(0, BTreeMap::len);
+        self.places.len() - self.delayed.len() - unpins
     }
 
-    /// Work that failed `attempts` times. `jitter` is from 0 to 1.
-    pub(super) fn retry(&mut self, seq: Seq, attempts: u32, now_ms: u64, jitter: f64) {
-        if self.places.contains_key(&seq) {
+    /// Whether a job for this pin waits.
+    pub(super) fn contains(&self, seq: Seq) -> bool {
+        self.places.contains_key(&seq)
+    }
+
+    /// New work; what waits for a retry comes forward. Answers who found no room, if somebody
+    /// did not: the retry that is due last, or the newcomer.
+    pub(super) fn push(&mut self, seq: Seq, kind: Kind) -> Option<Seq> {
+        if let Some(Place::First(waits, _)) = self.places.get(&seq)
+            && *waits == kind
+        {
+            return None;
+        }
+        self.remove(seq);
+        let evicted = (self.len() >= self.max).then(|| self.delayed.last().map(|(_, last)| *last));
+        match evicted {
+            Some(None) => return Some(seq),
+            Some(Some(last)) => self.remove(last),
+            None => {}
+        }
+        self.put_first(seq, kind);
+        evicted.flatten()
+    }
+
+    fn put_first(&mut self, seq: Seq, kind: Kind) {
+        let ticket = self.ticket();
+        self.first.entry(kind).or_default().insert(ticket, seq);
+        self.places.insert(seq, Place::First(kind, ticket));
+    }
+
+    /// Work that failed `attempts` times: it keeps the room it had. `jitter` is from 0 to 1.
+    /// Unpins go back to their own lane.
+    pub(super) fn retry(&mut self, seq: Seq, kind: Kind, attempts: u32, now_ms: u64, jitter: f64) {
+        if self.contains(seq) {
             return;
         }
-        let at = now_ms + backoff_ms(attempts, jitter);
+        let at = now_ms.saturating_add(backoff_ms(attempts, jitter));
         self.delayed.insert((at, seq));
-        self.places.insert(seq, Place::Delayed(at));
+        self.places.insert(seq, Place::Delayed(at, kind));
     }
 
     /// Nothing is to be done about it any more.
     pub(super) fn remove(&mut self, seq: Seq) {
-        if let Some(Place::Delayed(at)) = self.places.remove(&seq) {
-            self.delayed.remove(&(at, seq));
+        match self.places.remove(&seq) {
+            Some(Place::First(kind, ticket)) => {
+                self.first.entry(kind).or_default().remove(&ticket);
+            }
+            Some(Place::Ready(ticket)) => {
+                self.ready.remove(&ticket);
+            }
+            Some(Place::Delayed(at, _)) => {
+                self.delayed.remove(&(at, seq));
+            }
+            None => {}
         }
     }
 
-    /// The next job. Retries are left alone unless `retries` are allowed.
-    pub(super) fn pop(&mut self, now_ms: u64, retries: bool) -> Option<(Seq, Lane)> {
+    /// The next job, if there is a worker for it.
+    pub(super) fn pop(&mut self, now_ms: u64, busy: &Busy, workers: usize) -> Option<(Seq, Lane)> {
         self.wake(now_ms);
-        if let Some(seq) = take(&mut self.new, &mut self.places, Place::New) {
-            return Some((seq, Lane::New));
+        if busy.at(Lane::Unpin) < workers.div_ceil(2)
+            && let Some(seq) = self.take(Kind::Unpin, false)
+        {
+            return Some((seq, Lane::Unpin));
         }
-        if retries {
-            let seq = take(&mut self.ready, &mut self.places, Place::Ready)?;
+        if busy.pins() >= workers {
+            return None;
+        }
+        let taken = self.take_pin(busy, workers)?;
+        self.turn += 1;
+        Some(taken)
+    }
+
+    fn take_pin(&mut self, busy: &Busy, workers: usize) -> Option<(Seq, Lane)> {
+        let share = (workers / 8).max(1);
+        // A few workers cannot be shared out; their time can.
+        let guaranteed = workers >= 4 || self.turn % 4 == 3;
+        if guaranteed
+            && busy.at(Lane::Repair) < share
+            && let Some(seq) = self.take(Kind::Repair, false)
+        {
+            return Some((seq, Lane::Repair));
+        }
+        if guaranteed
+            && busy.at(Lane::Retry) < share
+            && let Some(seq) = self.take_ready()
+        {
             return Some((seq, Lane::Retry));
+        }
+        let end = self.end(busy, share);
+        if let Some(seq) = self.take(Kind::New, end == Lane::Newest) {
+            return Some((seq, end));
+        }
+        if let Some(seq) = self.take(Kind::Repair, false) {
+            return Some((seq, Lane::Repair));
+        }
+        if busy.at(Lane::Retry) < (workers / 2).max(1) {
+            return self.take_ready().map(|seq| (seq, Lane::Retry));
         }
         None
     }
 
-    /// When the next delayed job is due.
+    /// Which end of the new work is next.
+    fn end(&self, busy: &Busy, share: usize) -> Lane {
+        match (self.oldest_cold, self.newest_cold) {
+            (true, false) if busy.at(Lane::Oldest) >= share => Lane::Newest,
+            (true, false) => Lane::Oldest,
+            (false, true) if busy.at(Lane::Newest) >= share => Lane::Oldest,
+            (false, true) => Lane::Newest,
+            _ if busy.at(Lane::Newest) < busy.at(Lane::Oldest) => Lane::Newest,
+            _ => Lane::Oldest,
+        }
+    }
+
+    /// A job has ended: whether what it tried was alive.
+    pub(super) fn learn(&mut self, lane: Lane, alive: bool) {
+        match lane {
+            Lane::Oldest => self.oldest_cold = !alive,
+            Lane::Newest => self.newest_cold = !alive,
+            Lane::Unpin | Lane::Repair | Lane::Retry => {}
+        }
+    }
+
+    /// When the next delayed job is due; later than the time of the last [`Self::wake`].
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         self.delayed.first().map(|(at, _)| *at)
     }
 
-    /// Whether new work waits.
-    pub(super) fn has_new(&self) -> bool {
-        !self.new.is_empty()
-    }
-
-    fn wake(&mut self, now_ms: u64) {
+    /// What is due is ready from now on.
+    pub(super) fn wake(&mut self, now_ms: u64) {
         while let Some(&(at, seq)) = self.delayed.first() {
             if at > now_ms {
                 return;
             }
             self.delayed.pop_first();
-            self.places.insert(seq, Place::Ready);
-            self.ready.push_back(seq);
+            if let Some(Place::Delayed(_, Kind::Unpin)) = self.places.get(&seq) {
+                self.put_first(seq, Kind::Unpin);
+                continue;
+            }
+            let ticket = self.ticket();
+            self.ready.insert(ticket, seq);
+            self.places.insert(seq, Place::Ready(ticket));
         }
+    }
+
+    fn take(&mut self, kind: Kind, last: bool) -> Option<Seq> {
+        let waiting = self.first.get(&kind)?;
+        let (_, seq) = if last {
+            waiting.last_key_value()?
+        } else {
+            waiting.first_key_value()?
+        };
+        let seq = *seq;
+        self.remove(seq);
+        Some(seq)
+    }
+
+    fn take_ready(&mut self) -> Option<Seq> {
+        let seq = *self.ready.first_key_value()?.1;
+        self.remove(seq);
+        Some(seq)
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
     }
 }
 
-fn take(lane: &mut VecDeque<Seq>, places: &mut BTreeMap<Seq, Place>, place: Place) -> Option<Seq> {
-    while let Some(seq) = lane.pop_front() {
-        if places.get(&seq) == Some(&place) {
-            places.remove(&seq);
-            return Some(seq);
-        }
-    }
-    None
+/// How long a pin that gets no block keeps its worker from others: the less, the more they are.
+/// Each failure doubles it, so that what is slow but alive gets through at last.
+pub(super) fn patience(pressing: usize, workers: usize, attempts: u32) -> Duration {
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+    let pressing = u32::try_from(pressing).unwrap_or(u32::MAX).max(1);
+    let fair = ROUND.saturating_mul(workers) / pressing;
+    fair.clamp(FIRST_BLOCK_MIN, FIRST_BLOCK_MAX) * (1 << attempts.min(10))
 }
 
 /// Doubles with each failure, within its bounds, half of it random.
@@ -126,46 +313,8 @@ fn take(lane: &mut VecDeque<Seq>, places: &mut BTreeMap<Seq, Place>, place: Plac
     clippy::cast_precision_loss,
     reason = "at most ten minutes of milliseconds"
 )]
-fn backoff_ms(attempts: u32, jitter: f64) -> u64 {
+pub(super) fn backoff_ms(attempts: u32, jitter: f64) -> u64 {
     let doubled = BACKOFF_MIN_MS.saturating_mul(1 << attempts.saturating_sub(1).min(20));
     let full = doubled.min(BACKOFF_MAX_MS);
     full / 2 + (full as f64 / 2.0 * jitter.clamp(0.0, 1.0)) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_work_goes_before_what_failed() {
-        let mut queue = Queue::default();
-        queue.retry(Seq(1), 1, 0, 1.0);
-        assert_eq!(queue.pop(1_000, true), None);
-        queue.push(Seq(2));
-        assert_eq!(queue.pop(2_000, true), Some((Seq(2), Lane::New)));
-        assert_eq!(queue.pop(2_000, false), None);
-        assert_eq!(queue.pop(2_000, true), Some((Seq(1), Lane::Retry)));
-        assert_eq!(queue.len(), 0);
-    }
-
-    #[test]
-    fn a_pin_waits_once_and_comes_forward() {
-        let mut queue = Queue::default();
-        queue.retry(Seq(1), 3, 0, 0.0);
-        queue.push(Seq(1));
-        queue.push(Seq(1));
-        assert_eq!(queue.len(), 1);
-        assert_eq!(queue.pop(0, false), Some((Seq(1), Lane::New)));
-        assert_eq!(queue.pop(u64::MAX, true), None);
-        queue.push(Seq(2));
-        queue.remove(Seq(2));
-        assert_eq!(queue.pop(0, true), None);
-    }
-
-    #[test]
-    fn pauses_grow_and_stay_bounded() {
-        assert_eq!(backoff_ms(1, 1.0), BACKOFF_MIN_MS);
-        assert!(backoff_ms(2, 0.0) >= backoff_ms(1, 1.0));
-        assert_eq!(backoff_ms(u32::MAX, 1.0), BACKOFF_MAX_MS);
-    }
 }

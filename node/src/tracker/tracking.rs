@@ -1,17 +1,23 @@
-//! What the tracker keeps in mind: the queue, what runs, what failed how often.
+//! What the tracker keeps in mind: the queue, what runs and to what end, what failed how often.
 
 use std::collections::BTreeMap;
 
 use ipfs_cluster_protocol::{
     id::{Cid, MemberNo, Seq},
     limits,
-    pin::PinPhase,
+    pin::{PinMode, PinPhase},
+    reconcile::Desired,
     state::query::{self, Stored},
     status::{Detail, PhaseSet},
 };
 use tokio::{task::AbortHandle, time::Instant};
 
-use super::{queue::Queue, start::Parts};
+use super::{
+    held::Held,
+    queue::{Busy, Kind, Lane, Queue},
+    start::Parts,
+    walk::Wanted,
+};
 use crate::cluster::wall_clock;
 
 /// Phases that a recover ends.
@@ -21,13 +27,65 @@ const FAILED: [PinPhase; 3] = [
     PinPhase::UnexpectedlyUnpinned,
 ];
 
+/// What a job is to bring about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    Pin(PinMode),
+    Unpin,
+}
+
+/// How it came out that the state wants something.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found<'a> {
+    /// The pin has changed.
+    Changed,
+    /// By a walk, beside what the IPFS node lists.
+    Listed(&'a Held),
+    /// By a walk that knows nothing of the IPFS node.
+    Unlisted,
+}
+
+/// What becomes of a pin when its present job has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// What the job says.
+    Settle,
+    /// Something else is wanted by now.
+    Again,
+    /// It is none of this peer's business by now.
+    Drop,
+}
+
+/// A job under way. It keeps its place until it has ended, also when it was aborted: two jobs
+/// never work on one pin at once.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) handle: AbortHandle,
+    pub(super) lane: Lane,
+    pub(super) unpins: bool,
+    pub(super) then: Then,
+}
+
+impl Running {
+    /// A fetch that nobody wants ends at once. An order to unpin is on its way to the IPFS node:
+    /// what comes of it must be known before anything else is tried.
+    fn overtake(&mut self, then: Then) {
+        self.then = then;
+        if !self.unpins {
+            self.handle.abort();
+        }
+    }
+}
+
 /// The tracker's mind. All of it can be found out again but the counts of failures.
 #[derive(Debug)]
 pub(super) struct Tracking {
     pub(super) parts: Parts,
     pub(super) number: Option<MemberNo>,
     pub(super) queue: Queue,
-    pub(super) running: BTreeMap<Seq, AbortHandle>,
+    pub(super) running: BTreeMap<Seq, Running>,
+    /// What is wanted of the pins that wait or are worked on.
+    pub(super) goals: BTreeMap<Seq, Goal>,
     /// Failures since the last success.
     pub(super) failures: BTreeMap<Seq, u32>,
     /// The queue was full: there is more to find by a walk.
@@ -38,10 +96,11 @@ pub(super) struct Tracking {
 impl Tracking {
     pub(super) fn new(parts: Parts) -> Self {
         Self {
+            queue: Queue::new(parts.settings.queue_max),
             parts,
             number: None,
-            queue: Queue::default(),
             running: BTreeMap::new(),
+            goals: BTreeMap::new(),
             failures: BTreeMap::new(),
             overflowed: false,
             start: Instant::now(),
@@ -58,11 +117,110 @@ impl Tracking {
         Some(self.start + std::time::Duration::from_millis(due))
     }
 
-    /// There is something to do about a pin; what runs for it is out of date.
-    pub(super) fn enqueue(&mut self, seq: Seq, phase: PinPhase) {
-        if let Some(task) = self.running.remove(&seq) {
-            task.abort();
+    /// Workers by lane.
+    pub(super) fn busy(&self) -> Busy {
+        Busy::of(self.running.values().map(|running| running.lane))
+    }
+
+    /// One pin: into the table, and into the queue unless it is known to be as wanted.
+    pub(super) fn want(&mut self, want: &Wanted, found: Found<'_>) {
+        let seq = want.seq;
+        match &want.desired {
+            Desired::Hold { spec, .. } => {
+                let old = want.at.is_some_and(|at| self.is_old(at.0));
+                let kind = if old { Kind::Repair } else { Kind::New };
+                self.want_held(seq, spec.cid, spec.mode, kind, found);
+            }
+            Desired::Unpin { .. } => {
+                if !self.is_under_way(seq, Goal::Unpin) {
+                    self.order(seq, Goal::Unpin, Kind::Unpin, PinPhase::UnpinQueued);
+                }
+            }
+            Desired::Elsewhere | Desired::Absent => {
+                self.drop_work(seq);
+                self.parts.tables.clear(seq);
+                self.parts.ledger.forget(seq);
+            }
         }
+    }
+
+    fn want_held(&mut self, seq: Seq, cid: Cid, mode: PinMode, kind: Kind, found: Found<'_>) {
+        let goal = Goal::Pin(mode);
+        let under_way = self.is_under_way(seq, goal);
+        let has = match found {
+            Found::Listed(held) => Some(held.get(&cid)),
+            Found::Changed | Found::Unlisted => None,
+        };
+        let enough = match has {
+            Some(Some(PinMode::Recursive)) => true,
+            Some(Some(PinMode::Direct)) => mode == PinMode::Direct,
+            Some(None) | None => false,
+        };
+        if enough && !self.running.contains_key(&seq) {
+            // What was pinned before this peer ever ordered it stays foreign: the ledger has no
+            // order of it.
+            self.drop_work(seq);
+            self.parts.tables.set(seq, PinPhase::Pinned, None);
+        } else if !under_way {
+            let lost = has == Some(None) && self.is_pinned(seq);
+            let phase = if lost {
+                PinPhase::UnexpectedlyUnpinned
+            } else {
+                PinPhase::PinQueued
+            };
+            self.order(seq, goal, kind, phase);
+        } else if matches!(found, Found::Changed) && self.queue.contains(seq) {
+            // Somebody touched it: that is worth a try.
+            self.order(seq, goal, kind, PinPhase::PinQueued);
+        }
+    }
+
+    /// Whether a job with this goal waits or runs.
+    fn is_under_way(&self, seq: Seq, goal: Goal) -> bool {
+        self.goals.get(&seq) == Some(&goal)
+            && (self.queue.contains(seq) || self.running.get(&seq).is_some_and(Running::counts))
+    }
+
+    fn is_old(&self, at: u64) -> bool {
+        let age = wall_clock().0.saturating_sub(at);
+        u128::from(age) > self.parts.settings.priority_max_age.as_millis()
+    }
+
+    /// There is something to do about a pin.
+    pub(super) fn order(&mut self, seq: Seq, goal: Goal, kind: Kind, phase: PinPhase) {
+        self.goals.insert(seq, goal);
+        self.show(seq, phase);
+        match self.running.get_mut(&seq) {
+            Some(running) => running.overtake(Then::Again),
+            None => self.push(seq, kind),
+        }
+    }
+
+    /// Tries what failed now, unless it is being tried.
+    pub(super) fn recover(&mut self, seq: Seq, phase: PinPhase) {
+        let (kind, phase) = match phase {
+            PinPhase::UnpinError => (Kind::Unpin, PinPhase::UnpinQueued),
+            _ => (Kind::New, PinPhase::PinQueued),
+        };
+        if kind == Kind::Unpin {
+            self.goals.insert(seq, Goal::Unpin);
+        }
+        if !self.running.contains_key(&seq) {
+            self.show(seq, phase);
+            self.push(seq, kind);
+        }
+    }
+
+    /// Queues a pin.
+    pub(super) fn push(&mut self, seq: Seq, kind: Kind) {
+        if let Some(evicted) = self.queue.push(seq, kind) {
+            self.goals.remove(&evicted);
+            self.overflowed = true;
+        }
+    }
+
+    /// Puts a pin into a phase, with the count of its failures if it has any.
+    pub(super) fn show(&self, seq: Seq, phase: PinPhase) {
         let attempts = self.failures.get(&seq).copied().unwrap_or(0);
         let detail = (attempts > 0).then(|| Detail {
             error: String::new(),
@@ -70,20 +228,16 @@ impl Tracking {
             at: wall_clock(),
         });
         self.parts.tables.set(seq, phase, detail);
-        if self.queue.len() >= self.parts.settings.queue_max {
-            self.overflowed = true;
-        } else {
-            self.queue.push(seq);
-        }
     }
 
     /// There is nothing to do about a pin.
     pub(super) fn drop_work(&mut self, seq: Seq) {
-        if let Some(task) = self.running.remove(&seq) {
-            task.abort();
+        if let Some(running) = self.running.get_mut(&seq) {
+            running.overtake(Then::Drop);
         }
         self.queue.remove(seq);
         self.failures.remove(&seq);
+        self.goals.remove(&seq);
     }
 
     /// Whether the table says that the pin is held.
@@ -118,17 +272,24 @@ impl Tracking {
             own.content()
                 .page(&phases, Seq(0), limits::RECOVERED_PINS_MAX)
         });
-        let read = self.parts.state.read(move |s| query::stored_many(s, &seqs));
-        let found = read
-            .await
-            .unwrap_or_default()
-            .into_iter()
-            .map(|stored| match stored {
+        let mut failed = Vec::new();
+        for page in seqs.chunks(limits::LIST_PAGE_PINS) {
+            let page = page.to_vec();
+            let read = self.parts.state.read(move |s| query::stored_many(s, &page));
+            let found = read.await.unwrap_or_default().into_iter();
+            let found = found.map(|stored| match stored {
                 Stored::Live(pin) => (pin.seq, pin.spec.cid),
                 Stored::Tombstone(gone) => (gone.seq, gone.cid),
             });
-        found
-            .filter_map(|(seq, cid)| Some((seq, self.phase(seq)?, cid)))
-            .collect()
+            failed.extend(found.filter_map(|(seq, cid)| Some((seq, self.phase(seq)?, cid))));
+        }
+        failed
+    }
+}
+
+impl Running {
+    /// Whether what comes of it is still of interest.
+    fn counts(&self) -> bool {
+        self.then != Then::Drop
     }
 }

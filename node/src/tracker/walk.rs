@@ -1,24 +1,23 @@
-//! From changes of the state to the queue: what the state wants of this peer, pin by pin.
+//! A walk over everything the state wants of this peer, a page at a time, so that orders and jobs
+//! go on meanwhile.
 
-use std::collections::BTreeMap;
-
-use futures::TryStreamExt;
 use ipfs_cluster_protocol::{
-    id::{Cid, MemberNo, PeerId, Seq},
+    id::{MemberNo, PeerId, Rev, Seq},
     limits,
-    pin::{PinMode, PinPhase},
     reconcile::Desired,
-    state::{StateRead, StoreError, query},
+    state::{
+        StateRead, StoreError,
+        query::{self, Stored},
+    },
+    time::Timestamp,
 };
+use roaring::RoaringTreemap;
 
-use super::tracking::Tracking;
-use crate::{
-    ipfs::SharedIpfs,
-    storage::{Changed, ReadError, StateStore},
+use super::{
+    held::Held,
+    tracking::{Found, Tracking},
 };
-
-/// What the IPFS node holds, where that could be listed.
-pub(super) type Held = BTreeMap<Cid, PinMode>;
+use crate::storage::{ReadError, StateStore};
 
 /// This peer's number, once the state knows the peer.
 pub(super) async fn own_number(
@@ -31,125 +30,127 @@ pub(super) async fn own_number(
         .await
 }
 
-impl Tracking {
-    /// Takes in what has changed; every pin concerned is in the table before the table says so.
-    pub(super) async fn take_in(&mut self, changed: Changed) -> Result<(), ReadError> {
-        let Some(no) = own_number(&self.parts.state, &self.parts.me).await? else {
-            return Ok(());
-        };
-        if changed.all || self.number != Some(no) {
-            self.number = Some(no);
-            self.walk_all(no).await?;
+/// How far a walk has come.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The table speaks for the whole state only when it is over.
+    pub(super) full: bool,
+    /// What the IPFS node listed: known once it has answered.
+    pub(super) held: Option<Option<Held>>,
+    /// Pins seen to since the listing began: it may be wrong about them.
+    pub(super) touched: RoaringTreemap,
+    hold: Option<Seq>,
+    unpin: Option<Seq>,
+}
+
+impl Walk {
+    /// One that waits for the listing.
+    pub(super) fn new(full: bool) -> Self {
+        Self {
+            full,
+            held: None,
+            touched: RoaringTreemap::new(),
+            hold: Some(Seq(0)),
+            unpin: Some(Seq(0)),
+        }
+    }
+
+    /// Whether it has been everywhere.
+    pub(super) fn is_over(&self) -> bool {
+        self.hold.is_none() && self.unpin.is_none()
+    }
+
+    /// The next page.
+    pub(super) async fn step(
+        &mut self,
+        tracking: &mut Tracking,
+        no: MemberNo,
+    ) -> Result<(), ReadError> {
+        let (hold, unpin) = (self.hold, self.unpin);
+        let read = tracking.parts.state.read(move |s| {
+            let limit = limits::LIST_PAGE_PINS;
+            let page = match (hold, unpin) {
+                (Some(from), _) => query::to_hold(s, no, from, limit)?,
+                (None, Some(from)) => query::to_unpin(s, no, from, limit)?,
+                (None, None) => return Ok((Vec::new(), None)),
+            };
+            Ok((wanted(s, no, &page.items)?, page.next))
+        });
+        let (wanted, next) = read.await?;
+        if hold.is_some() {
+            self.hold = next;
         } else {
-            let mut seqs = changed.seqs.iter().map(Seq);
-            loop {
-                let page: Vec<Seq> = seqs.by_ref().take(limits::LIST_PAGE_PINS).collect();
-                if page.is_empty() {
-                    break;
-                }
-                let wanted = self
-                    .parts
-                    .state
-                    .read(move |s| desired_of(s, no, &page))
-                    .await?;
-                for (seq, desired) in wanted {
-                    self.want(seq, &desired, None);
-                }
-            }
+            self.unpin = next;
         }
-        self.parts.tables.advance(changed.up_to);
-        Ok(())
-    }
-
-    /// Compares everything this peer shall hold or let go with what its IPFS node lists.
-    pub(super) async fn walk_all(&mut self, no: MemberNo) -> Result<(), ReadError> {
-        let held = list(&self.parts.ipfs).await;
-        let (mut hold, mut unpin) = (Some(Seq(0)), Some(Seq(0)));
-        while hold.is_some() || unpin.is_some() {
-            let wanted = self
-                .parts
-                .state
-                .read(move |s| {
-                    let limit = limits::LIST_PAGE_PINS;
-                    let mut seqs = Vec::new();
-                    let mut next = (None, None);
-                    if let Some(from) = hold {
-                        let page = query::to_hold(s, no, from, limit)?;
-                        seqs.extend(page.items);
-                        next.0 = page.next;
-                    } else if let Some(from) = unpin {
-                        let page = query::to_unpin(s, no, from, limit)?;
-                        seqs.extend(page.items);
-                        next.1 = page.next;
-                    }
-                    Ok((desired_of(s, no, &seqs)?, next))
-                })
-                .await?;
-            let (wanted, next) = wanted;
-            if hold.is_some() {
-                hold = next.0;
-            } else {
-                unpin = next.1;
-            }
-            for (seq, desired) in wanted {
-                self.want(seq, &desired, held.as_ref());
+        for want in wanted {
+            let touched = self.touched.contains(want.seq.0);
+            let held = self.held.as_ref().and_then(Option::as_ref);
+            match held {
+                Some(held) if !touched => tracking.want(&want, Found::Listed(held)),
+                // It was just seen to, or there is nothing new to say about it.
+                _ if !self.full && (touched || tracking.is_pinned(want.seq)) => {}
+                _ => tracking.want(&want, Found::Unlisted),
             }
         }
         Ok(())
-    }
-
-    /// One pin: into the table, and into the queue unless it is known to be as wanted.
-    fn want(&mut self, seq: Seq, desired: &Desired, held: Option<&Held>) {
-        match desired {
-            Desired::Hold { spec, .. } => {
-                let has = held.map(|held| held.get(&spec.cid).copied());
-                let enough = matches!(
-                    (has, spec.mode),
-                    (Some(Some(PinMode::Recursive)), _) | (Some(Some(_)), PinMode::Direct)
-                );
-                if enough {
-                    // What was pinned before this peer ever ordered it stays foreign: the ledger
-                    // has no order of it.
-                    self.parts.tables.set(seq, PinPhase::Pinned, None);
-                    self.drop_work(seq);
-                    return;
-                }
-                let lost = has == Some(None) && self.is_pinned(seq);
-                let phase = if lost {
-                    PinPhase::UnexpectedlyUnpinned
-                } else {
-                    PinPhase::PinQueued
-                };
-                self.enqueue(seq, phase);
-            }
-            Desired::Unpin { .. } => self.enqueue(seq, PinPhase::UnpinQueued),
-            Desired::Elsewhere | Desired::Absent => {
-                self.drop_work(seq);
-                self.parts.tables.clear(seq);
-                self.parts.ledger.forget(seq);
-            }
-        }
     }
 }
 
-fn desired_of(
+/// What the state wants of this peer about one pin.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) seq: Seq,
+    pub(super) desired: Desired,
+    /// When a pin to be held was submitted.
+    pub(super) at: Option<Timestamp>,
+}
+
+/// What the state wants about some pins.
+pub(super) fn wanted(
     state: &dyn StateRead,
     no: MemberNo,
     seqs: &[Seq],
-) -> Result<Vec<(Seq, Desired)>, StoreError> {
-    seqs.iter()
-        .map(|seq| Ok((*seq, query::desired(state, no, *seq)?)))
-        .collect()
+) -> Result<Vec<Wanted>, StoreError> {
+    let wanted = |seq: &Seq| {
+        let desired = query::desired(state, no, *seq)?;
+        let at = match &desired {
+            Desired::Hold { .. } => match query::stored(state, *seq)? {
+                Some(Stored::Live(pin)) => Some(pin.timestamp),
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(Wanted {
+            seq: *seq,
+            desired,
+            at,
+        })
+    };
+    seqs.iter().map(wanted).collect()
 }
 
-/// All pins of the IPFS node; none if it does not say, and then each pin is asked for by itself.
-async fn list(ipfs: &SharedIpfs) -> Option<Held> {
-    let listed = async { ipfs.pin_ls().await?.try_collect::<Held>().await };
-    match listed.await {
-        Ok(held) => Some(held),
-        Err(e) => {
-            tracing::info!(error = %e, "the IPFS node does not list its pins");
-            None
+impl Tracking {
+    /// Sees to pins that have changed; every one of them is in the table before it says so.
+    pub(super) async fn look_at(
+        &mut self,
+        no: MemberNo,
+        seqs: &RoaringTreemap,
+    ) -> Result<(), ReadError> {
+        let mut seqs = seqs.iter().map(Seq);
+        loop {
+            let page: Vec<Seq> = seqs.by_ref().take(limits::LIST_PAGE_PINS).collect();
+            if page.is_empty() {
+                return Ok(());
+            }
+            let read = self.parts.state.read(move |s| wanted(s, no, &page));
+            for want in read.await? {
+                self.want(&want, Found::Changed);
+            }
         }
+    }
+
+    /// Every change up to `rev` is in the table.
+    pub(super) fn advance(&self, rev: Rev) {
+        self.parts.tables.advance(rev);
     }
 }

@@ -15,19 +15,26 @@ use ipfs_cluster_protocol::{
     state::{System, query},
 };
 
-use super::{gone::GoneReport, queue::Lane, start::Parts};
+use tokio::time::Instant;
+
+use super::{
+    gone::GoneReport,
+    queue::{FIRST_BLOCK_MAX, patience},
+    start::Parts,
+};
 use crate::ipfs::{IpfsError, PinRequest};
 
-/// New work that gets no block for so long makes room for others that wait, and is tried again.
-const FIRST_BLOCK_MAX: Duration = Duration::from_secs(20);
+/// How often a fetch without a block is judged.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What to look at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job {
     pub(super) seq: Seq,
-    pub(super) lane: Lane,
     /// This peer's number.
     pub(super) number: MemberNo,
+    /// How often it has failed.
+    pub(super) attempts: u32,
 }
 
 /// What came of it.
@@ -46,6 +53,29 @@ pub(super) enum Worked {
         /// The IPFS node did not answer at all.
         node_away: bool,
     },
+}
+
+impl Worked {
+    pub(super) fn node_is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed {
+                node_away: true,
+                ..
+            }
+        )
+    }
+}
+
+impl From<&IpfsError> for Worked {
+    /// A failure to pin.
+    fn from(e: &IpfsError) -> Self {
+        Self::Failed {
+            phase: PinPhase::PinError,
+            error: e.to_string(),
+            node_away: matches!(e, IpfsError::Unreachable(_)),
+        }
+    }
 }
 
 /// Does one job. Dropping it at any point loses nothing.
@@ -135,29 +165,50 @@ async fn pin(parts: &Parts, job: Job, spec: &PinSpec, mode: PinMode, observed: O
             }
         }),
     );
+    let started = Instant::now();
     let outcome = tokio::select! {
         biased;
         outcome = pinned => outcome,
-        () = overtaken(parts, job.lane, &moving) => Err(IpfsError::Stalled(FIRST_BLOCK_MAX)),
+        () = overtaken(parts, job.attempts, &moving) => Err(IpfsError::Stalled(started.elapsed())),
     };
-    match outcome {
-        Ok(()) => Worked::Held,
-        Err(e) => Worked::from(&e),
+    let Err(e) = outcome else {
+        return Worked::Held;
+    };
+    if observed == Observed::Unpinned {
+        disown(parts, job.seq, spec.cid, &e).await;
+    }
+    match Worked::from(&e) {
+        // A short try is no verdict.
+        Worked::Failed {
+            error, node_away, ..
+        } if matches!(e, IpfsError::Stalled(after) if after < FIRST_BLOCK_MAX) => Worked::Failed {
+            phase: PinPhase::PinQueued,
+            error,
+            node_away,
+        },
+        worked => worked,
     }
 }
 
-/// Resolves when new work has got no block at all while other work waits for its place.
-async fn overtaken(parts: &Parts, lane: Lane, moving: &AtomicBool) {
-    if lane == Lane::Retry {
-        // It was overtaken before: now it gets the node's whole patience.
-        std::future::pending::<()>().await;
+/// The order came to nothing: should somebody else pin this before the next try, it is theirs.
+async fn disown(parts: &Parts, seq: Seq, cid: Cid, e: &IpfsError) {
+    let answered = !matches!(e, IpfsError::Unreachable(_));
+    if answered && matches!(parts.ipfs.pin_mode(cid).await, Ok(None)) {
+        parts.ledger.forget(seq);
     }
+}
+
+/// Resolves when there is still no block at all and other work has a better claim to the worker.
+async fn overtaken(parts: &Parts, attempts: u32, moving: &AtomicBool) {
+    let started = Instant::now();
     loop {
-        tokio::time::sleep(FIRST_BLOCK_MAX).await;
+        tokio::time::sleep(LOOK).await;
         if moving.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        if parts.load.borrow().queued > 0 {
+        let pressing = parts.load.borrow().pressing;
+        let patience = patience(pressing, parts.settings.concurrent, attempts);
+        if pressing > 0 && started.elapsed() >= patience {
             return;
         }
     }
@@ -177,8 +228,14 @@ async fn unpin(parts: &Parts, seq: Seq, cid: Cid, as_of: Rev) -> Worked {
     }
 }
 
+/// Nothing of the cluster's is left on the node: what is pinned there from now on is not its own,
+/// whether or not the report arrives.
 async fn report(parts: &Parts, seq: Seq, as_of: Rev) -> Worked {
     parts.tables.set(seq, PinPhase::Unpinning, None);
+    if let Err(e) = parts.ledger.let_go(seq).await {
+        let error = format!("the tracker's ledger cannot be written: {e}");
+        return failed(PinPhase::UnpinError, error);
+    }
     // A full channel is back-pressure: the reporter is waiting for a quorum.
     let _ = parts.gone.send(GoneReport { seq, as_of }).await;
     Worked::Reported

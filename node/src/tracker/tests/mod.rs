@@ -1,0 +1,4 @@
+//! The tracker's parts on real files.
+
+mod ledger;
+mod queue;
