@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | unpin | what must go | its own |
 //! | newest, oldest | the two ends of what was not tried yet; an end that turned out dead keeps its share only | what is left |
-//! | repair | not tried yet, but ordered long ago | its share; all, when there is nothing new |
+//! | repair | not tried yet, but ordered long ago; from both ends | its share; all, when there is nothing new |
 //! | retry | failed before, after a growing pause | its share; half, when there is nothing else |
 
 use std::{
@@ -99,6 +99,8 @@ pub(super) struct Queue {
     /// What was last tried from that end was dead.
     oldest_cold: bool,
     newest_cold: bool,
+    /// The last one from the repair lane came from its young end.
+    repaired_last: bool,
 }
 
 impl Queue {
@@ -114,6 +116,7 @@ impl Queue {
             turn: 0,
             oldest_cold: false,
             newest_cold: false,
+            repaired_last: false,
         }
     }
 
@@ -207,7 +210,7 @@ impl Queue {
         let guaranteed = workers >= 4 || self.turn % 4 == 3;
         if guaranteed
             && busy.at(Lane::Repair) < share
-            && let Some(seq) = self.take(Kind::Repair, false)
+            && let Some(seq) = self.take_repair()
         {
             return Some((seq, Lane::Repair));
         }
@@ -221,7 +224,7 @@ impl Queue {
         if let Some(seq) = self.take(Kind::New, end == Lane::Newest) {
             return Some((seq, end));
         }
-        if let Some(seq) = self.take(Kind::Repair, false) {
+        if let Some(seq) = self.take_repair() {
             return Some((seq, Lane::Repair));
         }
         if busy.at(Lane::Retry) < (workers / 2).max(1) {
@@ -283,6 +286,12 @@ impl Queue {
         let seq = *seq;
         self.remove(seq);
         Some(seq)
+    }
+
+    /// From both ends in turn.
+    fn take_repair(&mut self) -> Option<Seq> {
+        self.repaired_last = !self.repaired_last;
+        self.take(Kind::Repair, self.repaired_last)
     }
 
     fn take_ready(&mut self) -> Option<Seq> {
