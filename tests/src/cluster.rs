@@ -80,6 +80,7 @@ impl Cluster {
             cluster.add().await;
         }
         cluster.all_see_each_other().await;
+        cluster.enough_voters().await;
         cluster
     }
 
@@ -168,13 +169,21 @@ impl Cluster {
         self.launch(number, &bootstrap).await;
     }
 
-    /// Starts all peers at once: none can be ready before a majority runs.
+    /// Starts all peers at once, with the first one's address as at their first start: none can be
+    /// ready before a majority runs.
     ///
     /// # Panics
     /// When one does not get ready.
     pub async fn restart_all(&mut self) {
+        let first = self.peers[0].addresses().id.clone();
+        let first = format!("/ip4/127.0.0.1/tcp/{}/p2p/{first}", self.relays[0].port());
         for number in 0..self.peers.len() {
-            self.spawn(number, &[]);
+            let bootstrap = if number == 0 {
+                vec![]
+            } else {
+                vec![first.clone()]
+            };
+            self.spawn(number, &bootstrap);
         }
         for peer in &mut self.peers {
             peer.ready().await;
@@ -210,6 +219,29 @@ impl Cluster {
                         answer.status,
                         answer.text()
                     ))
+                }
+            })
+            .await;
+        }
+    }
+
+    /// Waits until as many peers vote as should: before that, a single loss may cost the majority.
+    async fn enough_voters(&self) {
+        let most = self.peers.len().min(7);
+        let wanted = if most % 2 == 0 { most - 1 } else { most };
+        for peer in &self.peers {
+            let what = format!("{} knows {wanted} voters", peer.name);
+            until(&what, LIMIT, || async {
+                let answer = peer.rest("GET", "/metrics").await;
+                let text = answer.map_err(|e| e.to_string())?.text();
+                let line = text
+                    .lines()
+                    .find(|l| l.starts_with("ipfscluster_raft_voters "));
+                let voters = line.and_then(|l| l.rsplit(' ').next()).unwrap_or("unknown");
+                if voters == wanted.to_string() {
+                    Ok(())
+                } else {
+                    Err(voters.to_owned())
                 }
             })
             .await;

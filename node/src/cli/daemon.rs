@@ -88,7 +88,7 @@ impl Stop {
         tokio::select! {
             biased;
             () = self.signals.next() => {}
-            () = stdin => {}
+            () = stdin => tracing::info!("asked to stop: stdin ended"),
         }
     }
 }

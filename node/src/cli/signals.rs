@@ -23,12 +23,13 @@ impl Signals {
 
     /// The next one.
     pub(super) async fn next(&mut self) {
-        tokio::select! {
+        let name = tokio::select! {
             biased;
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
+            _ = self.interrupt.recv() => "INT",
+            _ = self.terminate.recv() => "TERM",
+            _ = self.hangup.recv() => "HUP",
+        };
+        tracing::info!(signal = name, "asked to stop");
     }
 
     /// After the first: warns of the second and returns at the third.
