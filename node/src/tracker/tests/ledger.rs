@@ -48,11 +48,11 @@ async fn a_damaged_tail_is_ignored() {
     ledger.order(Seq(1)).await.unwrap();
     ledger.order(Seq(2)).await.unwrap();
     drop(ledger);
-    let mut bytes = std::fs::read(&path).unwrap();
+    let mut bytes = real::env().disk.read(&path, 1 << 20).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     bytes.extend_from_slice(b"torn");
-    std::fs::write(&path, bytes).unwrap();
+    real::env().disk.write_atomic(&path, &bytes).unwrap();
     let again = Ledger::open(&env, path, CLUSTER).await.unwrap();
     assert!(again.is_ours(Seq(1)) && !again.is_ours(Seq(2)));
 }

@@ -31,7 +31,8 @@ async fn without_its_ledger_the_tracker_removes_nothing() {
     peer.pin(1).await;
     peer.until_phase(1, PinPhase::Pinned).await;
     peer.stop();
-    std::fs::remove_file(peer.dir.path().join("ledger")).unwrap();
+    let ledger = peer.dir.path().join("ledger");
+    crate::env::real::env().disk.remove_file(&ledger).unwrap();
     peer.restart();
     peer.until_phase(1, PinPhase::Pinned).await;
     peer.unpin(1).await;
