@@ -262,6 +262,10 @@ pub const TABLES_POSITION_BYTES_MAX: usize = 64 * 1024;
 pub const EXPORT_LINE_BYTES_MAX: usize = 8 * PIN_BYTES_MAX;
 /// Addresses of one peer in these messages.
 pub const JOIN_ADDRESSES_MAX: usize = 32;
+/// Orders that wait.
+pub const TRACKER_ORDERS_MAX: usize = 64;
+/// Bytes of the file that are read at most: 10 million pins ordered and forgotten ten times over.
+pub const LEDGER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 // A placed pin names at most every member once, in at most 48 encoded bytes each.
 

@@ -1,6 +1,7 @@
 //! What others ask of the tracker.
 
 use ipfs_cluster_protocol::id::Cid;
+use ipfs_cluster_protocol::limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Orders from outside.
@@ -30,9 +31,6 @@ pub struct Tracker {
     load: watch::Receiver<Load>,
 }
 
-/// Orders that wait.
-const ORDERS_MAX: usize = 64;
-
 /// The tracker's side of a handle.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -43,7 +41,7 @@ pub(crate) struct Inbox {
 impl Tracker {
     /// A handle, and what the tracker is started with.
     pub(crate) fn new() -> (Self, Inbox) {
-        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let (orders, inbox) = mpsc::channel(limits::TRACKER_ORDERS_MAX);
         let (load, seen) = watch::channel(Load::default());
         (
             Self { orders, load: seen },

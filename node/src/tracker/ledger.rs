@@ -8,6 +8,7 @@
 //! On disk: a header that names the cluster, then records of 10 bytes (order 1 or forget 0, the
 //! seq in big-endian, a checksum). What follows a damaged record is ignored and written over.
 
+use ipfs_cluster_protocol::limits;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use ipfs_cluster_protocol::id::{ClusterId, Seq};
@@ -21,8 +22,6 @@ const HEADER: usize = 8 + 16;
 const RECORD: usize = 10;
 /// Records above which the file is written anew at start, if most of them are settled.
 const COMPACT_RECORDS: u64 = 4096;
-/// Bytes of the file that are read at most: 10 million pins ordered and forgotten ten times over.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The ledger. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -151,7 +150,7 @@ fn open(
     cluster: ClusterId,
 ) -> io::Result<(Arc<dyn DiskFile>, Book)> {
     let bytes = if disk.exists(path) {
-        disk.read(path, FILE_BYTES_MAX)?
+        disk.read(path, limits::LEDGER_BYTES_MAX)?
     } else {
         Vec::new()
     };
