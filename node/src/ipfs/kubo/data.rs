@@ -1,5 +1,7 @@
 //! Blocks and files.
 
+use std::sync::atomic::Ordering;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use ipfs_cluster_protocol::{
@@ -82,22 +84,22 @@ impl Kubo {
                 continue;
             }
             let kind = Kind::of(cid)?;
-            let (mut n, mut bytes) = (0, 0);
-            for (cid, data) in rest.iter().take(BLOCK_PUT_BLOCKS_MAX) {
-                bytes += data.len();
-                let same = inlined(cid).is_none() && Kind::of(cid)? == kind;
-                if !same || (n > 0 && bytes > BATCH_BYTES) {
-                    break;
-                }
-                n += 1;
+            let one_by_one = self.one_block_a_put.load(Ordering::Relaxed);
+            let n = if one_by_one { 1 } else { batch(kind, rest)? };
+            let stored = match self.put_batch(kind, &rest[..n]).await {
+                Err(IpfsError::Refused(_)) if n > 1 => self.put_batch(kind, &rest[..1]).await?,
+                stored => stored?,
+            };
+            if stored < n {
+                // js-ipfs takes one block a request, and at most 1 MiB.
+                self.one_block_a_put.store(true, Ordering::Relaxed);
             }
-            let stored = self.put_batch(kind, &rest[..n]).await?;
             rest = &rest[stored..];
         }
         Ok(())
     }
 
-    /// Sends blocks of one kind; says how many were stored: js-ipfs takes the first alone.
+    /// Sends blocks of one kind; says how many were stored, from the first.
     async fn put_batch(&self, kind: Kind, blocks: &[(Cid, Bytes)]) -> Result<usize, IpfsError> {
         let (boundary, body) = multipart(blocks);
         let content_type = format!("multipart/form-data; boundary={boundary}");
@@ -170,6 +172,20 @@ impl Kubo {
         });
         Ok(pieces.boxed())
     }
+}
+
+/// How many blocks from the first, of its kind, go into one request.
+fn batch(kind: Kind, blocks: &[(Cid, Bytes)]) -> Result<usize, IpfsError> {
+    let (mut n, mut bytes) = (0, 0);
+    for (cid, data) in blocks.iter().take(BLOCK_PUT_BLOCKS_MAX) {
+        bytes += data.len();
+        let same = inlined(cid).is_none() && Kind::of(cid)? == kind;
+        if !same || (n > 0 && bytes > BATCH_BYTES) {
+            break;
+        }
+        n += 1;
+    }
+    Ok(n)
 }
 
 /// A form with one part per block. Nobody can foresee the boundary, so no block contains it.

@@ -3,7 +3,7 @@
 //! [`call`] is one request and its answer, [`pin`] the pins, [`data`] blocks and files, [`info`] the
 //! node itself.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -55,6 +55,8 @@ pub struct Kubo {
     timeouts: KuboTimeouts,
     /// Whether its pins have names, once it has said its version.
     has_names: OnceCell<bool>,
+    /// Whether it was seen to take no more than one block a request.
+    one_block_a_put: AtomicBool,
 }
 
 impl Kubo {
@@ -71,6 +73,7 @@ impl Kubo {
             rpc: Rpc::new(http),
             timeouts,
             has_names: OnceCell::new(),
+            one_block_a_put: AtomicBool::new(false),
         }
     }
 }

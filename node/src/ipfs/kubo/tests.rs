@@ -494,18 +494,30 @@ async fn blocks_are_put_and_their_names_checked() {
 #[tokio::test]
 async fn a_node_that_takes_one_block_at_a_time_gets_all() {
     let name = |data: &[u8]| content::hash::name_like(1, 0x55, 0x12, 32, data).unwrap();
-    let server = Scripted::new(move |got| {
-        let body = String::from_utf8_lossy(&got.body);
-        let data = body.split("\r\n\r\n").nth(1).unwrap();
-        let data = &data[..data.find("\r\n--").unwrap()];
-        plain(
-            200,
-            &format!("{{\"Key\":\"{}\",\"Size\":1}}", name(data.as_bytes())),
-        )
-    });
     let blocks = ["a", "b", "c"].map(|d| (name(d.as_bytes()), Bytes::from(d)));
-    kubo(&server).block_put(blocks.into()).await.unwrap();
-    assert_eq!(server.got().len(), 3);
+    let serve = |refuse_several: bool| {
+        Scripted::new(move |got| {
+            let body = String::from_utf8_lossy(&got.body);
+            if refuse_several && body.matches("Content-Disposition").count() > 1 {
+                let error = r#"{"Message":"Payload too large","Code":1,"Type":"error"}"#;
+                return plain(413, error);
+            }
+            let data = body.split("\r\n\r\n").nth(1).unwrap();
+            let data = &data[..data.find("\r\n--").unwrap()];
+            plain(
+                200,
+                &format!("{{\"Key\":\"{}\",\"Size\":1}}", name(data.as_bytes())),
+            )
+        })
+    };
+    for (refuse_several, requests) in [(false, 3), (true, 4)] {
+        let server = serve(refuse_several);
+        let kubo = kubo(&server);
+        kubo.block_put(blocks.to_vec()).await.unwrap();
+        assert_eq!(server.got().len(), requests);
+        kubo.block_put(blocks.to_vec()).await.unwrap();
+        assert_eq!(server.got().len(), requests + 3, "it is remembered");
+    }
 }
 
 #[tokio::test]
