@@ -1,4 +1,4 @@
-//! Metrics that peers tell each other (DESIGN: metrics by gossip).
+//! Metrics that peers tell each other.
 
 use serde::{Deserialize, Serialize};
 

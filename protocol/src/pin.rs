@@ -35,7 +35,7 @@ impl fmt::Display for PinMode {
     }
 }
 
-/// What a pin is for (API contract §13.3).
+/// What a pin is for.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -218,7 +218,7 @@ pub struct PinSpec {
     /// Target size of a shard in bytes, 0 for none.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub shard_size: u64,
-    /// Another CID this pin belongs to (API contract §13.3).
+    /// Another CID this pin belongs to.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cid>,
 }

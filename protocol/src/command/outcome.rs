@@ -99,7 +99,7 @@ pub enum Rejection {
     /// The number does not belong to a removed member.
     #[error("member number {0} does not belong to a removed peer")]
     NotDeparted(MemberNo),
-    /// A pin type that does not match what is pinned (API contract §3).
+    /// A pin type that does not match what is pinned.
     #[error(
         "cannot repin CID with different tracking method, clear state with pin rm to proceed. New: {new}. Was: {was}"
     )]
@@ -109,7 +109,7 @@ pub enum Rejection {
         /// In the state.
         was: String,
     },
-    /// A recursive pin cannot become a direct one (API contract §3).
+    /// A recursive pin cannot become a direct one.
     #[error(
         "cannot repin a CID which is already pinned in recursive mode (new pin is pinned as direct). Unpin it first."
     )]

@@ -351,7 +351,7 @@ impl Scope<'_> {
     }
 }
 
-/// Why a live pin cannot be pinned again like this (API contract §3).
+/// Why a live pin cannot be pinned again like this.
 fn repin_refused(old: &PinSpec, new: &PinSpec) -> Option<Rejection> {
     if old.pin_type != new.pin_type {
         return Some(Rejection::TypeMismatch {
