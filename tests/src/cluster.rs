@@ -228,7 +228,11 @@ impl Cluster {
     /// Waits until as many peers vote as should: before that, a single loss may cost the majority.
     async fn enough_voters(&self) {
         let most = self.peers.len().min(7);
-        let wanted = if most % 2 == 0 { most - 1 } else { most };
+        let wanted = if most.is_multiple_of(2) {
+            most - 1
+        } else {
+            most
+        };
         for peer in &self.peers {
             let what = format!("{} knows {wanted} voters", peer.name);
             until(&what, LIMIT, || async {
