@@ -108,8 +108,6 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
 pub const BLOCK_PUT_BLOCKS_MAX: usize = 256;
 /// Bytes of a pin's name that an IPFS node takes.
 pub const IPFS_PIN_NAME_BYTES_MAX: usize = 255;
-/// Jobs that wait in one lane for its thread; further callers wait for room.
-pub const LANE_JOBS_MAX: usize = 1024;
 /// Writes of one follower under way at the leader.
 pub const FORWARD_IN_FLIGHT_MAX: usize = 4096;
 /// Questions of other peers under way at once.

@@ -188,10 +188,9 @@ pub trait Lanes: Send + Sync {
     fn lane(&self, name: &str) -> Lane;
 }
 
-/// Runs jobs in order; at most a bounded number waits.
+/// Runs jobs in order.
 pub trait LaneDoor: Send + Sync {
-    /// Takes the job at once when there is room (so order is the order of calls), and resolves when
-    /// it has run. A lane that was shut down drops the job.
+    /// Takes the job at once (so order is the order of calls), and resolves when it has run. A lane that was shut down drops the job.
     fn submit(&self, job: Job) -> BoxFuture<'static, ()>;
 }
 

@@ -1,25 +1,13 @@
-//! Lanes: a thread each, fed by a bounded queue.
+//! Lanes: a thread each, fed in the order of the calls.
 #![allow(
     clippy::disallowed_methods,
     reason = "this is the real side of the lanes door"
 )]
 
-use std::{
-    future::Future as _,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    thread,
-};
+use std::{sync::Arc, thread};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use ipfs_cluster_protocol::limits::LANE_JOBS_MAX;
-use tokio::{
-    sync::{
-        mpsc::{self, OwnedPermit, error::TrySendError},
-        oneshot,
-    },
-    task::coop::unconstrained,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::env::{Job, Lane, LaneDoor, Lanes};
 
@@ -29,18 +17,20 @@ pub(super) struct Threads;
 
 impl Lanes for Threads {
     fn lane(&self, name: &str) -> Lane {
-        Lane::new(Arc::new(Queue::start(name, LANE_JOBS_MAX)))
+        Lane::new(Arc::new(Queue::start(name)))
     }
 }
 
 /// A job and where to say that it has run; when either is dropped, the submitter wakes.
 type Entry = (Job, oneshot::Sender<()>);
 
-struct Queue(mpsc::Sender<Entry>);
+/// Takes every job at the call, since the place in the order is the call's. It is as long as its
+/// callers are many: each waits for its own job.
+struct Queue(mpsc::UnboundedSender<Entry>);
 
 impl Queue {
-    fn start(name: &str, jobs_max: usize) -> Self {
-        let (tx, rx) = mpsc::channel(jobs_max);
+    fn start(name: &str) -> Self {
+        let (tx, rx) = mpsc::unbounded_channel();
         // The thread ends when the last handle is dropped and what was queued has run.
         let started = thread::Builder::new()
             .name(format!("lane-{name}"))
@@ -53,7 +43,7 @@ impl Queue {
     }
 }
 
-fn work(mut queue: mpsc::Receiver<Entry>) {
+fn work(mut queue: mpsc::UnboundedReceiver<Entry>) {
     while let Some((job, done)) = queue.blocking_recv() {
         // A panic ends the thread and so closes the lane: what it worked on may be half changed.
         job();
@@ -64,31 +54,9 @@ fn work(mut queue: mpsc::Receiver<Entry>) {
 impl LaneDoor for Queue {
     fn submit(&self, job: Job) -> BoxFuture<'static, ()> {
         let (done, ran) = oneshot::channel();
-        let entry = match self.0.try_send((job, done)) {
-            Ok(()) => return ran.map(|_| ()).boxed(),
-            Err(TrySendError::Closed(_)) => return futures::future::ready(()).boxed(),
-            Err(TrySendError::Full(entry)) => entry,
-        };
-        // Full: polled once here, the request for room stands in the channel's queue of waiters,
-        // so that a later call cannot overtake this one.
-        let mut room = Box::pin(unconstrained(self.0.clone().reserve_owned()));
-        match room.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(permit) => {
-                send(permit, entry);
-                ran.map(|_| ()).boxed()
-            }
-            Poll::Pending => async move {
-                send(room.await, entry);
-                let _ = ran.await;
-            }
-            .boxed(),
-        }
-    }
-}
-
-fn send(permit: Result<OwnedPermit<Entry>, mpsc::error::SendError<()>>, entry: Entry) {
-    if let Ok(permit) = permit {
-        permit.send(entry);
+        // A closed lane drops the job and with it the sender: the submitter wakes at once.
+        let _ = self.0.send((job, done));
+        ran.map(|_| ()).boxed()
     }
 }
 
@@ -100,8 +68,8 @@ mod tests {
     use crate::env::LaneClosed;
 
     #[tokio::test]
-    async fn jobs_run_in_the_order_of_the_calls_also_when_the_queue_is_full() {
-        let lane = Lane::new(Arc::new(Queue::start("test", 4)));
+    async fn jobs_run_in_the_order_of_the_calls() {
+        let lane = Lane::new(Arc::new(Queue::start("test")));
         let order = Arc::new(Mutex::new(Vec::new()));
         let gate = Arc::new(Mutex::new(()));
         let shut = gate.lock().unwrap();
