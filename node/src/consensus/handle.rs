@@ -39,6 +39,8 @@ use crate::{
 
 /// How long a command waits for its outcome when the caller sets no deadline.
 const PROPOSE_MAX: Duration = Duration::from_secs(10);
+/// How long the first entries of a cluster may take: a start on a busy machine is not given up.
+const FORM_MAX: Duration = Duration::from_secs(60);
 /// How long a planned stop waits for another leader.
 const HAND_OVER_MAX: Duration = Duration::from_secs(3);
 /// How long one of them may take. It may be forming its cluster at this moment, and is asked again.
@@ -209,7 +211,7 @@ impl Consensus {
         let mut members = self.0.members.subscribe();
         let own = self.0.links.local();
         let formed = members.wait_for(|m| m.contains_key(&own));
-        let formed = timeout(PROPOSE_MAX, formed).await;
+        let formed = timeout(FORM_MAX, formed).await;
         formed
             .map_err(|_| JoinError::Start("the first entries were not written in time".into()))?
             .map_err(|_| JoinError::Start("the consensus stopped".into()))?;
