@@ -1,26 +1,31 @@
 //! One run: a scenario and a seed make a history, a trace and a verdict.
+//!
+//! `forming` starts the cluster, `timeline` lets faults happen, `supervise` starts again what has
+//! given up, `settle` says when everything is well again, `judge` compares promises with what is.
+
+mod forming;
+mod judge;
+mod settle;
+mod supervise;
+mod timeline;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use ipfs_cluster_protocol::id::{Cid, LogIndex, Rev};
+use ipfs_cluster_protocol::id::{Cid, Rev};
 
+use self::{supervise::Supervisor, timeline::Timeline};
 use crate::{
     faults::Injector,
     invariants::{Invariants, Violation},
     observe::{Observer, Seen},
-    oracle, panics,
+    panics,
     peer::{Cluster, Peer, Slot},
     scenario::Scenario,
     simulation::Simulation,
     span::Span,
-    workload::{Workload, cid},
+    workload::Workload,
     world::{HostId, Micros, Rng, Trace},
 };
-
-/// Within which a new cluster must have all its members.
-const FORMING_MAX: Duration = Duration::from_secs(60);
-/// After it has exited with an error, a peer is started again by its supervisor.
-const SUPERVISOR_PAUSE_US: Micros = 2_000_000;
 
 /// Between two looks at how many threads there are.
 const THREADS_EVERY_US: Micros = 1_000_000;
@@ -65,8 +70,7 @@ struct Run {
     invariants: Invariants,
     workload: Workload,
     injector: Injector,
-    /// When peers that have given up start again.
-    restarts: BTreeMap<HostId, Micros>,
+    supervisor: Supervisor,
     pinsets: BTreeMap<HostId, Vec<(Cid, Rev)>>,
     state: Rev,
     story: Vec<String>,
@@ -99,7 +103,7 @@ pub fn run(mut scenario: Scenario, seed: u64, trace: Trace) -> Report {
         invariants: Invariants::default(),
         workload: Workload::new(seed, plan, cluster, slots),
         injector: Injector::new(seed, scenario.peers, link),
-        restarts: BTreeMap::new(),
+        supervisor: Supervisor::default(),
         pinsets: BTreeMap::new(),
         state: Rev(0),
         story: Vec::new(),
@@ -123,16 +127,10 @@ impl Run {
         self.form(scenario.peers)?;
         let start = self.sim.now();
         let end = start + micros(scenario.lasts.0);
-        let mut faults = scenario.faults.iter().peekable();
+        let mut timeline = Timeline::new(&scenario.faults, start);
         let mut leader = self.workload.leader();
         while self.sim.now() < end {
-            while let Some(timed) = faults.next_if(|f| start + micros(f.at.0) <= self.sim.now()) {
-                let text = self
-                    .injector
-                    .apply(&mut self.sim, &timed.fault, self.workload.leader())
-                    .map_err(|e| failed(&e))?;
-                self.tell(&text);
-            }
+            self.let_happen(&mut timeline)?;
             self.workload.step(&self.sim);
             self.step()?;
             let now = self.workload.leader();
@@ -165,117 +163,6 @@ impl Run {
             }
         }
         self.supervise()
-    }
-
-    /// Programs that end with an error are started again, as a supervisor would.
-    fn supervise(&mut self) -> Result<(), Violation> {
-        for (host, exit) in self.sim.take_exits() {
-            self.tell(&format!("peer {host} exits: {exit:?}"));
-            self.sim.crash(host, crate::disk::Crash::Kill, false);
-            self.restarts
-                .insert(host, self.sim.now() + SUPERVISOR_PAUSE_US);
-        }
-        let now = self.sim.now();
-        while let Some(first) = self.restarts.first_entry() {
-            if *first.get() > now {
-                break;
-            }
-            let host = first.remove_entry().0;
-            self.sim.boot(host).map_err(|e| failed(&e))?;
-        }
-        Ok(())
-    }
-
-    /// Starts everybody; ends when everybody is a member.
-    fn form(&mut self, peers: usize) -> Result<(), Violation> {
-        for host in 1..=peers {
-            self.sim.boot(host).map_err(|e| failed(&e))?;
-        }
-        let deadline = self.sim.now() + micros(FORMING_MAX);
-        while self.observer.applied().is_none() || self.workload.leader().is_none() {
-            if self.sim.now() >= deadline {
-                let what = format!("no cluster of {peers} peers within {FORMING_MAX:?}");
-                return Err(violated("cluster-forms", what));
-            }
-            self.step()?;
-        }
-        let leader = self.workload.leader().unwrap_or_default();
-        self.tell(&format!("{peers} peers are members, peer {leader} leads"));
-        Ok(())
-    }
-
-    /// Everything is well again; so must the cluster be, in time.
-    fn settle(&mut self, scenario: &Scenario) -> Result<(), Violation> {
-        self.injector
-            .heal_all(&mut self.sim)
-            .map_err(|e| failed(&e))?;
-        self.tell("everything is well again");
-        let deadline = self.sim.now() + micros(scenario.settle.0);
-        while let Err(unmet) = self.converged() {
-            if self.sim.now() >= deadline {
-                let what = format!("{} after the faults: {unmet}", scenario.settle);
-                return Err(violated("converges", what));
-            }
-            self.step()?;
-        }
-        self.tell("all peers are equal");
-        Ok(())
-    }
-
-    /// What is still amiss.
-    fn converged(&self) -> Result<(), String> {
-        if self.workload.leader().is_none() {
-            return Err("nobody leads".to_owned());
-        }
-        let applied = self
-            .observer
-            .applied()
-            .ok_or("a peer does not run, or recovers")?;
-        let open = self.workload.history().lock();
-        let waiting = open.iter().filter(|r| r.answer.is_none());
-        let recent = waiting.filter(|r| r.from + 10_000_000 > self.sim.now());
-        if recent.count() > 0 {
-            return Err("clients wait".to_owned());
-        }
-        let all: Vec<u64> = applied.iter().map(|LogIndex(index)| *index).collect();
-        if all.iter().all(|index| Some(index) == all.first()) {
-            Ok(())
-        } else {
-            Err(format!("the peers have applied {all:?}"))
-        }
-    }
-
-    /// What clients were promised, against what there is.
-    fn judge(&mut self) -> Result<(), Violation> {
-        // The states are looked at once a second.
-        let until = self.sim.now() + 2_000_000;
-        while self.sim.now() < until {
-            self.step()?;
-        }
-        self.observer.read_pinsets(&self.sim);
-        let deadline = self.sim.now() + micros(FORMING_MAX);
-        while !self.observer.has_all_pinsets() || self.pinsets.len() < self.injector.peers() {
-            if self.sim.now() >= deadline {
-                return Err(violated("converges", "a pinset cannot be read".to_owned()));
-            }
-            self.step()?;
-        }
-        let mut all = self.pinsets.iter();
-        let Some((first, pins)) = all.next() else {
-            return Ok(());
-        };
-        if let Some((other, _)) = all.find(|(_, p)| *p != pins) {
-            let what = format!("peers {first} and {other} show different pinsets");
-            return Err(violated("equal-state", what));
-        }
-        let history = self.workload.history().lock().clone();
-        let last = history.iter().map(|r| r.cid).max().unwrap_or(0);
-        let numbers: BTreeMap<Cid, u64> = (1..=last).filter_map(|n| Some((cid(n)?, n))).collect();
-        let pins = pins
-            .iter()
-            .map(|(cid, rev)| (numbers.get(cid).copied(), *rev))
-            .collect();
-        oracle::judge(&history, &pins, self.state, self.sim.now())
     }
 
     fn report(self, seed: u64, violation: Option<Violation>) -> Report {
