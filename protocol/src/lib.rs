@@ -18,6 +18,7 @@ pub mod join;
 pub mod limits;
 pub mod metrics;
 pub(crate) mod mix;
+pub mod mutation;
 pub mod pin;
 pub mod placement;
 pub mod reconcile;

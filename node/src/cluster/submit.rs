@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipfs_cluster_protocol::{
     id::PeerId,
+    mutation::{Mutation, planted},
     rpc::{Done, Op, Refusal},
 };
 use tokio::time::Instant;
@@ -62,6 +63,7 @@ impl Cluster {
 }
 
 fn overdue(sent: Option<String>) -> ClusterError {
+    let sent = sent.filter(|_| !planted(Mutation::UnknownToldAsRefused));
     sent.map_or(ClusterError::NoLeader, |reason| {
         ClusterError::Unknown(format!("timed out waiting for the outcome: {reason}"))
     })

@@ -217,6 +217,7 @@ impl<'a> Reader<'a> {
             profile,
             wait_for_leader_timeout: s.interval("wait_for_leader_timeout")?,
             backups_rotate: s.int("backups_rotate", 1)?,
+            log_bytes_min: crate::consensus::LOG_BYTES_MIN,
         })
     }
 

@@ -99,6 +99,8 @@ pub struct Raft {
     pub wait_for_leader_timeout: Duration,
     /// How many old folders `state cleanup` keeps.
     pub backups_rotate: u32,
+    /// Bytes of log that are always kept. No key of the file says so: simulations make it small.
+    pub log_bytes_min: u64,
 }
 
 /// Cross-origin rules of an HTTP server.

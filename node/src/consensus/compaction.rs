@@ -17,27 +17,31 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long openraft may take to notice a snapshot.
 const PURGE_MAX: Duration = Duration::from_secs(20);
 /// Bytes of log that are always kept.
-const LOG_BYTES_MIN: u64 = 256 << 20;
+pub const LOG_BYTES_MIN: u64 = 256 << 20;
+/// Length of a state file that holds little.
+const STATE_BYTES_MIN: u64 = 4 << 20;
 /// How many times its usual length the log may have for a follower that lags.
 const PATIENCE: u64 = 4;
 
 /// Runs as long as the peer.
-pub(super) async fn run(core: Arc<Core>, log: RaftLog) {
+pub(super) async fn run(core: Arc<Core>, log: RaftLog, keep: u64) {
     loop {
         sleep(LOOK_EVERY).await;
-        if let Err(e) = look(&core, &log).await {
+        if let Err(e) = look(&core, &log, keep).await {
             warn!(error = %e, "the log could not be made shorter");
         }
     }
 }
 
-async fn look(core: &Core, log: &RaftLog) -> Result<(), String> {
+async fn look(core: &Core, log: &RaftLog, keep: u64) -> Result<(), String> {
     let bytes = log.bytes();
-    if bytes < LOG_BYTES_MIN {
+    if bytes < keep {
         return Ok(());
     }
     let state = core.state.file_len().await.map_err(|e| e.to_string())?;
-    let limit = LOG_BYTES_MIN.max(state / 4);
+    // A state file has a least length that says nothing about what is in it.
+    let state = state.saturating_sub(STATE_BYTES_MIN);
+    let limit = keep.max(state / 4);
     // What is being sent to another peer goes on with the log behind it.
     if bytes < limit || core.state.is_sending() {
         return Ok(());

@@ -12,6 +12,7 @@ use ipfs_cluster_protocol::{
     id::{Incarnation, PeerId},
     join::{Admission, Answer, Ask, MemberAddresses, Request},
     limits::{self, STAND_INS_MAX, VOTERS_MAX},
+    mutation::{Mutation, planted},
     state::query,
 };
 use tokio::{
@@ -138,8 +139,8 @@ async fn admit(core: &Core, peer: &PeerId, request: Request) -> Result<Answer, S
     let _one_at_a_time = core.change.lock().await;
     let members = core.state.read(|state| query::members(state)).await;
     let members = members.map_err(|e| e.to_string())?;
-    let known = members.iter().any(|m| m.peer == *peer);
-    if !known && members.len() >= VOTERS_MAX + STAND_INS_MAX {
+    let is_known = members.iter().any(|m| m.peer == *peer);
+    if !is_known && members.len() >= VOTERS_MAX + STAND_INS_MAX {
         return Ok(Answer::Refused {
             why: format!(
                 "the cluster has {} peers, no more are supported",
@@ -149,13 +150,16 @@ async fn admit(core: &Core, peer: &PeerId, request: Request) -> Result<Answer, S
     }
     // Only a leader with a quorum gets past this line.
     let mark = core.raft.write_blank().await.map_err(|e| e.to_string())?;
-    let incarnation = Incarnation(mark.log_id.index);
-    let labels = members.into_iter().find(|m| m.peer == *peer);
+    let known = members.into_iter().find(|m| m.peer == *peer);
+    let incarnation = match &known {
+        Some(former) if planted(Mutation::NodeIdReused) => former.incarnation,
+        _ => Incarnation(mark.log_id.index),
+    };
     let admission = Command::AddMember {
         peer: peer.clone(),
         incarnation,
         name: request.name,
-        labels: labels.map(|m| m.labels).unwrap_or_default(),
+        labels: known.map(|m| m.labels).unwrap_or_default(),
     };
     core.must_apply(admission).await?;
     let addresses = request

@@ -39,6 +39,7 @@ mod types;
 mod wire;
 
 pub use self::{
+    compaction::LOG_BYTES_MIN,
     config::Profile,
     core::BarrierError,
     handle::{Consensus, ConsensusConfig},

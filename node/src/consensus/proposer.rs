@@ -18,6 +18,7 @@ use ipfs_cluster_protocol::{
     command::{Entry, Envelope, Outcome},
     id::{LogIndex, PeerId},
     limits,
+    mutation::{Mutation, planted},
     time::Timestamp,
 };
 use openraft::{
@@ -140,6 +141,9 @@ impl Proposer {
         })?;
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) if planted(Mutation::UnknownToldAsRefused) => {
+                Err(ProposeError::Busy)
+            }
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }
     }
@@ -223,7 +227,11 @@ impl Run {
 
     /// The time of the next entry.
     fn time(&mut self) -> Timestamp {
-        let reached = self.last_at.max(self.applied.borrow().at);
+        let reached = if planted(Mutation::LogTimeMayFall) {
+            Timestamp(0)
+        } else {
+            self.last_at.max(self.applied.borrow().at)
+        };
         if !self.hold_time.load(Ordering::Relaxed) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));

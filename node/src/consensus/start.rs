@@ -200,7 +200,11 @@ impl Consensus {
         tasks.spawn(join::serve(core.clone(), accepted.join));
         tasks.spawn(membership::lead(core.clone()));
         tasks.spawn(roster::follow(core.clone(), changed.subscribe()));
-        tasks.spawn(compaction::run(core.clone(), inner.log.clone()));
+        tasks.spawn(compaction::run(
+            core.clone(),
+            inner.log.clone(),
+            inner.config.log_bytes_min,
+        ));
         *inner.running.write() = Some(Running { core, tasks });
         Ok(())
     }

@@ -8,6 +8,7 @@ use ipfs_cluster_protocol::{
     command::{Command, Entry as Commands},
     id::{LogIndex, Rev, Seq},
     limits,
+    mutation::{Mutation, planted},
     state::{self, tx::StoreError},
 };
 use openraft::{
@@ -22,7 +23,10 @@ use super::{
     types::{Entry, EntryBytes, LogId, Outcomes, SnapshotMeta, StoredMembership, TypeConfig},
     wire,
 };
-use crate::storage::{ApplyJob, Position, ReadError, Received, SnapshotSource, StateStore};
+use crate::{
+    cluster::wall_clock,
+    storage::{ApplyJob, Position, ReadError, Received, SnapshotSource, StateStore},
+};
 
 /// The state of this peer as openraft sees it.
 #[derive(Debug, Clone)]
@@ -183,8 +187,11 @@ fn apply_one(
                 Ok(Outcomes::default())
             }
             EntryPayload::Normal(EntryBytes(bytes)) => {
-                let commands: Commands = codec::decode(bytes, limits::ENTRY_BYTES_MAX)
+                let mut commands: Commands = codec::decode(bytes, limits::ENTRY_BYTES_MAX)
                     .map_err(|e| StoreError(format!("log entry {}: {e}", id.index)))?;
+                if planted(Mutation::ApplyByLocalClock) {
+                    commands.at = wall_clock();
+                }
                 let applied = state::apply(tx, LogIndex(id.index), &commands)?;
                 position.rev = applied.rev;
                 position.at = applied.at;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use ipfs_cluster_protocol::id::{LogIndex, PeerId};
+use ipfs_cluster_protocol::{
+    id::{LogIndex, PeerId},
+    mutation::{Mutation, planted},
+};
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use tokio::sync::watch;
 
@@ -122,7 +125,9 @@ pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
 
 /// Clears `recovering` once the state is at least what it was before the last stop.
 pub(super) async fn recover(raft: Raft, status: watch::Sender<RaftStatus>) {
-    if raft.wait_for_recovery(None).await.is_ok() {
+    let recovered =
+        planted(Mutation::StateBeforeRecovery) || raft.wait_for_recovery(None).await.is_ok();
+    if recovered {
         status.send_modify(|s| s.recovering = false);
     }
 }

@@ -173,6 +173,7 @@ fn consensus_config(config: &Config) -> ConsensusConfig {
             Profile::Wan => consensus::Profile::Wan,
         },
         name: config.cluster.peername.clone(),
+        log_bytes_min: config.raft.log_bytes_min,
     }
 }
 

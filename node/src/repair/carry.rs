@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 use ipfs_cluster_protocol::{
     id::{PeerId, Seq},
+    mutation::{Mutation, planted},
     pin::Pin,
     repair::{Release, Situation, Step, Urgency, release},
     rpc::{RpcReply, RpcRequest},
@@ -85,6 +86,9 @@ impl Carrier<'_> {
 
     /// Who holds the pin, by their own word of this moment.
     async fn confirmed(&self, question: &Release) -> Vec<PeerId> {
+        if planted(Mutation::ReleaseOnGossip) {
+            return question.ask.clone();
+        }
         let ask = RpcRequest::Holds {
             seq: question.seq,
             rev: question.rev,

@@ -4,7 +4,10 @@
 //! order it was given; the recent end of the log also stays in memory, so replication does not read
 //! the file. What the rows mean is the consensus' business.
 
-use ipfs_cluster_protocol::limits;
+use ipfs_cluster_protocol::{
+    limits,
+    mutation::{Mutation, planted},
+};
 use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
@@ -171,6 +174,10 @@ impl RaftLog {
             .wait_for(|bytes| *bytes < limits::RAFT_LOG_QUEUE_BYTES_MAX)
             .await;
         self.shared.tail.lock().append(&records);
+        if planted(Mutation::AppendAckedBeforeFsync) {
+            done(Ok(()));
+            return self.submit([Op::Append(records)], Some(Box::new(|_| {})));
+        }
         self.submit([Op::Append(records)], Some(done))
     }
 
@@ -187,7 +194,9 @@ impl RaftLog {
     /// Removes the entries from `first` on, durable at return.
     pub(crate) async fn truncate_from(&self, first: u64) -> io::Result<()> {
         self.shared.tail.lock().truncate_from(first);
-        self.commit([Op::Truncate(first)]).await?;
+        if !planted(Mutation::TruncateNotWritten) {
+            self.commit([Op::Truncate(first)]).await?;
+        }
         // The term of what is now the last entry, when memory does not have it.
         let (first, next, known) = {
             let mut tail = self.shared.tail.lock();

@@ -3,7 +3,10 @@
 //! The sender reads one transaction of its file from the first row to the last; the receiver writes
 //! a fresh file beside its own, and only when the hash fits does that take the old one's place.
 
-use ipfs_cluster_protocol::limits;
+use ipfs_cluster_protocol::{
+    limits,
+    mutation::{Mutation, planted},
+};
 use std::{
     ops::Bound,
     path::{Path, PathBuf},
@@ -129,7 +132,12 @@ impl SnapshotSource {
                 guard(&shared.path, || {
                     let database = shared.overlay.read().database()?.clone();
                     let txn = database.begin_read().map_err(failed(&shared.path))?;
-                    let position = stored_position(&txn, &shared.path)?;
+                    let mut position = stored_position(&txn, &shared.path)?;
+                    if planted(Mutation::SnapshotOneShort)
+                        && let Some(log) = &mut position.log
+                    {
+                        log.index = log.index.saturating_sub(1);
+                    }
                     Ok((txn, position))
                 })
             })

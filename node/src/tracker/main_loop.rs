@@ -251,6 +251,8 @@ impl Loop {
             return;
         }
         self.walk = Some(Walk::new(full));
+        #[cfg(feature = "mutations")]
+        tokio::spawn(super::planted::unpin_unknown(self.tracking.parts.clone()));
         self.listing.abort_all();
         self.listing = JoinSet::new();
         self.listing

@@ -17,6 +17,8 @@ mod handle;
 mod held;
 mod ledger;
 mod main_loop;
+#[cfg(feature = "mutations")]
+mod planted;
 mod queue;
 mod settle;
 mod start;

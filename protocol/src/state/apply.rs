@@ -13,6 +13,7 @@ use crate::{
     codec,
     command::{Command, Entry, Envelope, Outcome, Rejection},
     id::{LogIndex, Rev, Seq},
+    mutation::{Mutation, planted},
     time::Timestamp,
 };
 
@@ -59,7 +60,11 @@ pub fn apply(tx: &mut dyn StateTx, index: LogIndex, entry: &Entry) -> Result<App
         )));
     }
     system.index = index;
-    system.at = system.at.max(entry.at);
+    system.at = if planted(Mutation::LogTimeMayFall) {
+        entry.at
+    } else {
+        system.at.max(entry.at)
+    };
     let rev_before = system.rev;
     let mut run = Run {
         members: Directory::load(tx)?,

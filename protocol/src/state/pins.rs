@@ -23,6 +23,7 @@ use crate::{
     command::{IfRev, Rejection},
     id::{Cid, MemberNo, PeerId, Rev, Seq},
     limits::{GONE_SEQS_MAX, SWEEP_SEQS_MAX},
+    mutation::{Mutation, planted},
     pin::{Holding, PinMode, PinSpec},
     time::Timestamp,
 };
@@ -69,7 +70,7 @@ impl Scope<'_> {
             IfRev::Absent => current.is_none(),
             IfRev::Is(rev) => current == Some(rev),
         };
-        if !fits {
+        if !fits && !planted(Mutation::ApplyWithoutIfRev) {
             return Ok(Verdict::Conflict(current));
         }
         let (chosen, copies) = match self.chosen(spec, allocations) {
@@ -171,7 +172,8 @@ impl Scope<'_> {
             Ok(row) => row,
             Err(conflict) => return Ok(conflict),
         };
-        if row.spec.expire_at.is_none_or(|at| at > self.at) {
+        let early = row.spec.expire_at.is_none_or(|at| at > self.at);
+        if early && !planted(Mutation::ExpiryByWrongClock) {
             return Ok(Verdict::No(Rejection::NotExpired));
         }
         self.bury(seq, row)
@@ -179,8 +181,9 @@ impl Scope<'_> {
 
     /// A live row, if its last change is the one that was decided from.
     fn live_at(&self, seq: Seq, if_rev: Rev) -> Result<Result<LiveRow, Verdict>, StoreError> {
+        let any = planted(Mutation::ApplyWithoutIfRev);
         Ok(match rows::pin_row(self.tx, seq)? {
-            Some(PinRow::Live(row)) if row.rev == if_rev => Ok(row),
+            Some(PinRow::Live(row)) if row.rev == if_rev || any => Ok(row),
             Some(PinRow::Live(row)) => Err(Verdict::Conflict(Some(row.rev))),
             Some(PinRow::Tombstone(_)) | None => Err(Verdict::Conflict(None)),
         })
@@ -309,6 +312,9 @@ impl Scope<'_> {
         let before = old.as_ref().map_or_else(BTreeSet::new, PinRow::sets);
         let after = new.as_ref().map_or_else(BTreeSet::new, PinRow::sets);
         for set in before.difference(&after) {
+            if planted(Mutation::SetEditForgotten) {
+                break;
+            }
             self.tx.set_edit(*set, seq, false)?;
         }
         for set in after.difference(&before) {

@@ -11,6 +11,7 @@ use crate::{
     command::{Rejection, Session},
     id::{PeerId, Rev},
     limits::SESSION_WINDOW_MAX,
+    mutation::{Mutation, planted},
 };
 
 /// What a session says of a command.
@@ -63,8 +64,8 @@ impl Sessions {
             ))));
         }
         Ok(match find(&row.applied, session.n) {
-            Some(rev) => Admission::Repeat(rev),
-            None => Admission::New,
+            Some(rev) if !planted(Mutation::RepeatAppliedTwice) => Admission::Repeat(rev),
+            _ => Admission::New,
         })
     }
 

@@ -418,7 +418,8 @@ impl Content {
     }
 }
 
-#[cfg(test)]
+/// Equal when they say the same of every pin; which version said it does not count. It walks all of
+/// both: for tests and simulations.
 impl PartialEq for Content {
     fn eq(&self, other: &Self) -> bool {
         let all = |c: &Self| {

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use ipfs_cluster_protocol::{command::Command, limits, state::query};
+use ipfs_cluster_protocol::{
+    command::Command,
+    limits,
+    mutation::{Mutation, planted},
+    state::query,
+};
 
 use super::{Leader, Miss};
 use crate::{cluster::wall_clock, worker::Stop};
@@ -22,7 +27,8 @@ pub(crate) async fn run(leader: Leader, interval: Duration, mut stop: Stop) {
 
 impl Leader {
     async fn sweep(&self) {
-        if !self.leads() || self.0.monitor.clock_is_off() {
+        let clock_is_off = self.0.monitor.clock_is_off() && !planted(Mutation::ExpiryByWrongClock);
+        if !self.leads() || clock_is_off {
             return;
         }
         let now = wall_clock();

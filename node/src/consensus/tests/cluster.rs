@@ -87,6 +87,7 @@ impl Bench {
             config_dir: self.folder(n),
             profile: Profile::Local,
             name: format!("peer {n}"),
+            log_bytes_min: super::super::LOG_BYTES_MIN,
         };
         let (links, accepted) = self.net.plug(&peer(n));
         Consensus::open_on(config, real::env(), links, accepted)

@@ -1,0 +1,215 @@
+//! Faults planted on purpose (`--mutate NAME`), and what the simulator makes of them.
+//!
+//! Only a build with the feature `mutations` can plant one; the table is there in every build.
+
+use ipfs_cluster_protocol::mutation::Mutation;
+
+/// A fault that can be planted.
+#[derive(Debug)]
+pub struct Planted {
+    /// As on the command line.
+    pub name: &'static str,
+    /// Which.
+    pub mutation: Mutation,
+    /// What goes wrong, in words.
+    pub about: &'static str,
+    /// The properties that may find it, and the first seed of `explore` that does; none as long as
+    /// nothing finds it.
+    pub found: Option<(&'static str, u64)>,
+}
+
+const fn planted(
+    name: &'static str,
+    mutation: Mutation,
+    about: &'static str,
+    found: Option<(&'static str, u64)>,
+) -> Planted {
+    Planted {
+        name,
+        mutation,
+        about,
+        found,
+    }
+}
+
+/// All of them.
+pub const TABLE: &[Planted] = &[
+    planted(
+        "vote-not-synced",
+        Mutation::VoteNotSynced,
+        "a vote is remembered, and forgotten with the process",
+        None,
+    ),
+    planted(
+        "append-acked-before-fsync",
+        Mutation::AppendAckedBeforeFsync,
+        "entries count as written before they are on the disk",
+        None,
+    ),
+    planted(
+        "truncate-not-written",
+        Mutation::TruncateNotWritten,
+        "what was cut off the log is there again after a restart",
+        None,
+    ),
+    planted(
+        "stale-read-as-linearizable",
+        Mutation::StaleReadAsLinearizable,
+        "a linearizable read asks nobody what is committed",
+        None,
+    ),
+    planted(
+        "read-does-not-wait",
+        Mutation::ReadDoesNotWait,
+        "a linearizable read does not wait until its peer has applied what is committed",
+        None,
+    ),
+    planted(
+        "unknown-told-as-refused",
+        Mutation::UnknownToldAsRefused,
+        "a write of which nobody knows what became is told as refused",
+        None,
+    ),
+    planted(
+        "state-before-recovery",
+        Mutation::StateBeforeRecovery,
+        "the state is served while it may be older than before the last stop",
+        None,
+    ),
+    planted(
+        "apply-by-local-clock",
+        Mutation::ApplyByLocalClock,
+        "entries are stamped by the clock of whoever applies them",
+        None,
+    ),
+    planted(
+        "log-time-may-fall",
+        Mutation::LogTimeMayFall,
+        "log time follows the leader's clock backwards",
+        None,
+    ),
+    planted(
+        "apply-without-if-rev",
+        Mutation::ApplyWithoutIfRev,
+        "a command that was decided from an older state is applied",
+        None,
+    ),
+    planted(
+        "repeat-applied-twice",
+        Mutation::RepeatAppliedTwice,
+        "a command that is repeated in its session is applied again",
+        None,
+    ),
+    planted(
+        "set-edit-forgotten",
+        Mutation::SetEditForgotten,
+        "the sets that a pin leaves still name it",
+        None,
+    ),
+    planted(
+        "snapshot-one-short",
+        Mutation::SnapshotOneShort,
+        "the state sent to a peer claims the entry before its last",
+        None,
+    ),
+    planted(
+        "node-id-reused",
+        Mutation::NodeIdReused,
+        "a peer that lost its log comes back under its old node ID",
+        None,
+    ),
+    planted(
+        "expiry-by-wrong-clock",
+        Mutation::ExpiryByWrongClock,
+        "pins expire by the leader's clock, however wrong",
+        None,
+    ),
+    planted(
+        "repair-without-guard",
+        Mutation::RepairWithoutGuard,
+        "repair goes on however many peers are down",
+        None,
+    ),
+    planted(
+        "release-on-gossip",
+        Mutation::ReleaseOnGossip,
+        "a peer is let go without asking whether the others hold the pin",
+        None,
+    ),
+    planted(
+        "delta-dropped-without-digest",
+        Mutation::DeltaDroppedWithoutDigest,
+        "some changes of a status table get lost, and digests are not compared",
+        None,
+    ),
+    planted(
+        "unpin-on-absence",
+        Mutation::UnpinOnAbsence,
+        "what the state does not know is unpinned",
+        None,
+    ),
+];
+
+/// The fault of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Planted> {
+    TABLE.iter().find(|planted| planted.name == name)
+}
+
+/// Plants a fault in this process, for good.
+pub fn plant(name: &str) -> Result<(), String> {
+    let planted = find(name).ok_or_else(|| {
+        format!("no fault is called {name:?}: see `ipfs-cluster-sim list --mutations`")
+    })?;
+    switch_on(planted.mutation)
+}
+
+#[cfg(feature = "mutations")]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "a build without the feature has the same function, which refuses"
+)]
+fn switch_on(mutation: Mutation) -> Result<(), String> {
+    ipfs_cluster_protocol::mutation::plant(mutation);
+    Ok(())
+}
+
+#[cfg(not(feature = "mutations"))]
+fn switch_on(_: Mutation) -> Result<(), String> {
+    Err("this build cannot plant faults: build it with `--features mutations`".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_known() {
+        let names: BTreeSet<&str> = TABLE.iter().map(|p| p.name).collect();
+        assert_eq!(names.len(), TABLE.len());
+        assert!(find("vote-not-synced").is_some());
+        assert!(
+            plant("nonsense")
+                .unwrap_err()
+                .contains("no fault is called")
+        );
+    }
+
+    #[test]
+    fn the_documentation_shows_this_table() {
+        let text = include_str!("../../docs/simulator.md");
+        for planted in TABLE {
+            let found = planted.found.map_or_else(
+                || "not found yet | –".to_owned(),
+                |(by, seed)| format!("{by} | {}", seed + 1),
+            );
+            let row = format!("| `{}` | {} | {found} |", planted.name, planted.about);
+            assert!(
+                text.contains(&row),
+                "docs/simulator.md lacks the row\n{row}"
+            );
+        }
+    }
+}
