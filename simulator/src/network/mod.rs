@@ -109,6 +109,8 @@ pub struct Network {
     conns: BTreeMap<ConnId, Conn>,
     next_conn: ConnId,
     next_port: BTreeMap<HostId, u16>,
+    /// Segments that have reached each host.
+    arrived: BTreeMap<HostId, u64>,
     listeners: BTreeMap<Place, Backlog>,
     down: BTreeSet<HostId>,
     /// To be woken at the start of the next step.
@@ -127,10 +129,17 @@ impl Network {
             conns: BTreeMap::new(),
             next_conn: 1,
             next_port: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             listeners: BTreeMap::new(),
             down: BTreeSet::new(),
             wakes: Vec::new(),
         }
+    }
+
+    /// Segments that have reached a host since the start of the run.
+    #[must_use]
+    pub fn messages(&self, host: HostId) -> u64 {
+        self.arrived.get(&host).copied().unwrap_or(0)
     }
 
     /// The links, to change them.
@@ -319,6 +328,7 @@ impl Network {
         let digest = Sha256::digest(bytes);
         let short = hex::encode(digest.get(..6).unwrap_or_default());
         let len = bytes.len();
+        *self.arrived.entry(b).or_default() += 1;
         trace.line(self.now, format_args!("data c{id} h{a}>h{b} {len} {short}"));
         let half = &mut conn.halves[from];
         half.in_flight = half.in_flight.saturating_sub(len);
