@@ -17,7 +17,7 @@ use ipfs_cluster_node::{
 };
 use ipfs_cluster_protocol::id::PeerId;
 
-use crate::{host::Program, network::ip, world::HostId};
+use crate::{host::Program, network::ip, scenario::Tuning, world::HostId};
 
 /// The configuration folder on each machine.
 const FOLDER: &str = "/cluster";
@@ -29,15 +29,17 @@ const SWARM_PORT: u16 = 9096;
 pub struct Cluster {
     identities: Vec<Identity>,
     secret: String,
+    tuning: Tuning,
 }
 
 impl Cluster {
     /// Keys for peers 1 to `peers`; drawn from the entropy of the calling thread's domain.
     #[must_use]
-    pub fn generate(peers: usize) -> Self {
+    pub fn generate(peers: usize, tuning: Tuning) -> Self {
         Self {
             identities: (0..peers).map(|_| Identity::generate()).collect(),
             secret: hex::encode([7; 32]),
+            tuning,
         }
     }
 
@@ -105,7 +107,8 @@ impl Peer {
             self.init(&*env.disk)?;
         }
         let loaded = config::load(folder, &*env.disk, &Variables::new());
-        let loaded = loaded.map_err(|e| e.to_string())?;
+        let mut loaded = loaded.map_err(|e| e.to_string())?;
+        self.cluster.tuning.apply(&mut loaded.config);
         let options = StartOptions {
             bootstrap: self.bootstrap()?,
         };

@@ -2,14 +2,59 @@
 
 use std::process::ExitCode;
 
-use crate::scenario::Scenario;
+use clap::Args;
 
-pub(super) fn execute(name: &str) -> anyhow::Result<ExitCode> {
-    let scenario = Scenario::load(name)?;
-    let weather = &scenario.network;
+use crate::{scenario::Scenario, world::Rng};
+
+/// What is explained.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Name (see `list`) or TOML file.
+    scenario: String,
+    /// Show what this seed makes of it, where something is drawn.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub(super) fn execute(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let mut scenario = Scenario::load(&args.scenario)?;
     println!("{}\n", scenario.about);
+    match args.seed {
+        Some(seed) => {
+            scenario.draw_setting(seed);
+            scenario.draw(&mut Rng::new(seed, "scenario"));
+        }
+        None if scenario.drawn => {
+            println!(
+                "`explain {} --seed 7` shows what seed 7 draws.",
+                args.scenario
+            );
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
+    }
+    setting(&scenario);
+    println!("\nWhat goes wrong, and when (the clock starts once everybody has joined):\n");
+    for timed in &scenario.faults {
+        println!("{:>10}  {:?}", timed.at.to_string(), timed.fault);
+    }
+    if scenario.faults.is_empty() {
+        println!("{:>10}  nothing", "");
+    }
+    if let Some(every) = scenario.random_fault_every.filter(|_| args.seed.is_none()) {
+        println!("About every {every} something happens that is drawn from the seed.");
+    }
     println!(
-        "{} peers for {}, then everything must be well within {}.",
+        "{:>10}  everything that is broken is mended, everybody who is down starts",
+        scenario.lasts.to_string()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn setting(scenario: &Scenario) {
+    let (weather, tuning) = (&scenario.network, &scenario.tuning);
+    println!(
+        "{} peers for {} of virtual time; then everything must be well within {}.",
         scenario.peers, scenario.lasts, scenario.settle
     );
     println!(
@@ -26,11 +71,9 @@ pub(super) fn execute(name: &str) -> anyhow::Result<ExitCode> {
         scenario.workload.reads_per_second,
         scenario.workload.cids
     );
-    for timed in &scenario.faults {
-        println!("{:>8}  {:?}", timed.at.to_string(), timed.fault);
-    }
-    if let Some(every) = scenario.random_fault_every {
-        println!("About every {every} something happens that is drawn from the seed.");
-    }
-    Ok(ExitCode::SUCCESS)
+    println!(
+        "A peer is missed {} s after its last sign of life; its pins move after another {}.",
+        2 * tuning.ping_interval.0.as_secs(),
+        tuning.repair_grace
+    );
 }

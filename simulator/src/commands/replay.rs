@@ -9,24 +9,22 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::RunArgs;
+use super::run::RunArgs;
 
 pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let base = args.trace.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("ipfs-cluster-sim-{}.trace", std::process::id()))
-    });
+    // Removed when it is dropped.
+    let folder = tempfile::tempdir().context("no place for two traces")?;
+    let kept = args.outputs.trace.clone();
+    let base = kept.unwrap_or_else(|| folder.path().join("trace"));
     let (one, two) = (numbered(&base, 1), numbered(&base, 2));
     let first = run(args, &one)?;
     let second = run(args, &two)?;
-    let difference = first_difference(&one, &two)?;
-    if args.trace.is_none() {
-        for path in [&one, &two] {
-            drop(OpenOptions::new().write(true).truncate(true).open(path));
-        }
-    }
     print!("{first}");
-    match difference {
-        None if first == second => Ok(ExitCode::SUCCESS),
+    match first_difference(&one, &two)? {
+        None if first == second => {
+            println!("twice the same, event by event");
+            Ok(ExitCode::SUCCESS)
+        }
         None => {
             println!("the traces are equal, the reports are not:\n{second}");
             Ok(ExitCode::FAILURE)
@@ -47,17 +45,8 @@ fn numbered(base: &Path, n: u32) -> PathBuf {
 /// Runs it in a process of its own; returns what it printed.
 fn run(args: &RunArgs, trace: &Path) -> anyhow::Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["run", "--scenario", &args.scenario])
-        .args(["--seed", &args.seed.to_string()])
-        .arg("--trace")
-        .arg(trace);
-    if let Some(peers) = args.peers {
-        command.args(["--peers", &peers.to_string()]);
-    }
-    if let Some(lasts) = args.lasts {
-        command.args(["--for", &lasts.to_string()]);
-    }
+    command.arg("run").args(args.seeded.arguments());
+    command.arg("--trace").arg(trace);
     let output = command.output().context("cannot run this program again")?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

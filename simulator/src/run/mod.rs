@@ -20,6 +20,7 @@ use crate::{
     observe::{Observer, Seen},
     panics,
     peer::{Cluster, Peer, Slot},
+    report::{Recorder, Recording},
     scenario::Scenario,
     simulation::Simulation,
     span::Span,
@@ -47,6 +48,8 @@ pub struct Report {
     pub story: Vec<String>,
     /// Requests and how many were answered with success.
     pub requests: (usize, usize),
+    /// What was seen of all peers, for the page.
+    pub recording: Recording,
 }
 
 impl Report {
@@ -74,6 +77,7 @@ struct Run {
     pinsets: BTreeMap<HostId, Vec<(Cid, Rev)>>,
     state: Rev,
     story: Vec<String>,
+    recorder: Recorder,
 }
 
 fn violated(property: &'static str, what: String) -> Violation {
@@ -90,12 +94,13 @@ pub fn run(mut scenario: Scenario, seed: u64, trace: Trace) -> Report {
     scenario.draw(&mut Rng::new(seed, "scenario"));
     let link = scenario.network.link();
     sim.world().lock().network.links().set_usual(link);
-    let cluster = Arc::new(Cluster::generate(scenario.peers));
+    let cluster = Arc::new(Cluster::generate(scenario.peers, scenario.tuning.clone()));
     let slots: Vec<Slot> = (0..scenario.peers).map(|_| Slot::default()).collect();
     for (slot, host) in slots.iter().zip(1..) {
         let peer = Peer::new(host, cluster.clone(), slot.clone());
         sim.add(format!("peer{host}"), peer);
     }
+    let recorder = Recorder::new(slots.clone());
     let plan = scenario.workload.clone();
     let mut run = Run {
         sim,
@@ -107,6 +112,7 @@ pub fn run(mut scenario: Scenario, seed: u64, trace: Trace) -> Report {
         pinsets: BTreeMap::new(),
         state: Rev(0),
         story: Vec::new(),
+        recorder,
     };
     let violation = run.play(&scenario).err();
     if let Some(violation) = &violation {
@@ -120,6 +126,7 @@ impl Run {
         let now = self.sim.now();
         let at = format!("{:>5}.{:03}", now / 1_000_000, now / 1_000 % 1_000);
         self.story.push(format!("{at} {what}"));
+        self.recorder.tell(now, what);
         self.sim.world().note(format_args!("tell {what}"));
     }
 
@@ -162,6 +169,7 @@ impl Run {
                 Seen::Raft { .. } => {}
             }
         }
+        self.recorder.step(&self.sim, self.workload.history());
         self.supervise()
     }
 
@@ -187,6 +195,7 @@ impl Run {
             violation,
             story,
             requests,
+            recording: self.recorder.finish(),
         }
     }
 }

@@ -17,6 +17,7 @@ const ALL: &[(&str, &str)] = scenarios![
     "rolling-restart",
     "slow-disk",
     "storm",
+    "swarm",
 ];
 
 /// The TOML of a built-in scenario.

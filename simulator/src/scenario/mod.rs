@@ -12,6 +12,11 @@
 //! loss_percent = 0.5
 //! mbit = 1000
 //!
+//! [peer]                    # all optional
+//! repair_grace = "5m"
+//! ping_interval = "15s"
+//! log_kib = 262144
+//!
 //! [workload]                # all optional
 //! writes_per_second = 20
 //! cids = 50
@@ -24,15 +29,18 @@
 
 mod builtin;
 mod fault;
+mod swarm;
+mod tuning;
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use serde::Deserialize;
 
 pub use builtin::{builtin, names};
 pub use fault::{CrashKind, Fault, Timed, Who};
+pub use tuning::Tuning;
 
-use crate::{network::Link, span::Span, world::Rng};
+use crate::{network::Link, span::Span};
 
 /// Peers of a scenario at most.
 pub const PEERS_MAX: usize = 20;
@@ -53,6 +61,9 @@ pub struct Scenario {
     /// The weather.
     #[serde(default)]
     pub network: Weather,
+    /// How the peers are configured.
+    #[serde(default, rename = "peer")]
+    pub tuning: Tuning,
     /// What clients do.
     #[serde(default)]
     pub workload: WorkloadPlan,
@@ -62,6 +73,9 @@ pub struct Scenario {
     /// Faults that are drawn from the seed, on average one per this span.
     #[serde(default)]
     pub random_fault_every: Option<Span>,
+    /// Peers, network, time-outs, workload and kinds of faults are drawn from the seed.
+    #[serde(default)]
+    pub drawn: bool,
 }
 
 /// Quality of all links.
@@ -204,6 +218,7 @@ impl Scenario {
         if self.workload.cids == 0 {
             return Err("cids must be at least 1".to_owned());
         }
+        self.tuning.check()?;
         let times: Vec<Span> = self.faults.iter().map(|f| f.at).collect();
         if !times.is_sorted() {
             return Err("the faults must be in order of time".to_owned());
@@ -214,30 +229,6 @@ impl Scenario {
         self.faults
             .iter()
             .try_for_each(|f| f.fault.check(self.peers))
-    }
-
-    /// Adds the faults that are drawn from the seed.
-    pub fn draw(&mut self, rng: &mut Rng) {
-        let Some(every) = self.random_fault_every else {
-            return;
-        };
-        let every = u64::try_from(every.0.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let end = u64::try_from(self.lasts.0.as_millis()).unwrap_or(0);
-        let mut at = 5_000;
-        let mut down = BTreeSet::new();
-        loop {
-            at += rng.between(every / 4, every * 7 / 4);
-            if at >= end {
-                break;
-            }
-            self.faults.push(Timed {
-                at: Span(std::time::Duration::from_millis(at)),
-                fault: Fault::draw(rng, self.peers, &mut down),
-            });
-        }
-        self.faults.sort_by_key(|f| f.at);
     }
 }
 
@@ -260,7 +251,7 @@ mod tests {
         for name in names() {
             let mut scenario = Scenario::load(name).unwrap();
             for seed in 0..20 {
-                scenario.draw(&mut Rng::new(seed, "test"));
+                scenario.draw(&mut crate::world::Rng::new(seed, "test"));
                 scenario.check().unwrap();
             }
         }
