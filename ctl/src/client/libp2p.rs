@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{AsyncRead, AsyncWrite, StreamExt};
 use ipfs_cluster_protocol::id::PeerId;
 use libp2p::{
     Multiaddr, PeerId as SwarmPeer, Stream, StreamProtocol, Swarm, Transport,
@@ -46,6 +46,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests for streams that wait for the swarm.
 const OPEN_QUEUE: usize = 64;
 
+/// A raw byte pipe, as libp2p sees it: TCP, or what a simulation has in its place.
+pub trait RawPipe: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> RawPipe for T {}
+
 type Reply = oneshot::Sender<io::Result<Stream>>;
 
 struct Open {
@@ -56,23 +60,31 @@ struct Open {
 
 /// Handle on the swarm; the swarm ends with its last handle.
 #[derive(Debug, Clone)]
-pub(super) struct Dialer(mpsc::Sender<Open>);
+pub struct Dialer(mpsc::Sender<Open>);
 
 impl Dialer {
-    /// Starts the swarm, behind the secret if there is one.
+    /// Starts the swarm over TCP, behind the secret if there is one.
     pub(super) fn start(secret: Option<[u8; 32]>) -> io::Result<Self> {
+        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        let dns = libp2p::dns::tokio::Transport::system(tcp)?;
+        Self::over(dns.boxed(), secret)
+    }
+
+    /// Starts the swarm over any transport of raw pipes, behind the secret if there is one.
+    pub fn over<P: RawPipe>(pipes: Boxed<P>, secret: Option<[u8; 32]>) -> io::Result<Self> {
         let key = Keypair::generate_ed25519();
         let config =
             swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         let peer = key.public().to_peer_id();
-        let swarm = Swarm::new(transport(&key, secret)?, Streams::default(), peer, config);
+        let transport = secured(pipes, &key, secret)?;
+        let swarm = Swarm::new(transport, Streams::default(), peer, config);
         let (tx, rx) = mpsc::channel(OPEN_QUEUE);
         tokio::spawn(run(swarm, rx));
         Ok(Self(tx))
     }
 
     /// A stream to a peer.
-    pub(super) async fn open(&self, address: Multiaddr, peer: &PeerId) -> io::Result<ByteStream> {
+    pub async fn open(&self, address: Multiaddr, peer: &PeerId) -> io::Result<ByteStream> {
         let peer = SwarmPeer::from_bytes(peer.as_bytes()).map_err(io::Error::other)?;
         let (reply, opened) = oneshot::channel();
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
@@ -87,23 +99,23 @@ impl Dialer {
     }
 }
 
-fn transport(
+/// Secret, noise and yamux above raw pipes.
+fn secured<P: RawPipe>(
+    pipes: Boxed<P>,
     key: &Keypair,
     secret: Option<[u8; 32]>,
 ) -> io::Result<Boxed<(SwarmPeer, StreamMuxerBox)>> {
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let dns = libp2p::dns::tokio::Transport::system(tcp)?;
     let noise = noise::Config::new(key).map_err(io::Error::other)?;
     let yamux = yamux::Config::default();
     Ok(match secret.map(PreSharedKey::new) {
-        Some(psk) => dns
+        Some(psk) => pipes
             .and_then(move |socket, _| PnetConfig::new(psk).handshake(socket))
             .upgrade(Version::V1Lazy)
             .authenticate(noise)
             .multiplex(yamux)
             .timeout(UPGRADE_TIMEOUT)
             .boxed(),
-        None => dns
+        None => pipes
             .upgrade(Version::V1Lazy)
             .authenticate(noise)
             .multiplex(yamux)

@@ -16,6 +16,7 @@ mod multipart;
 mod peers;
 mod pins;
 
+pub use self::libp2p::{Dialer, RawPipe};
 pub use add::AddedStream;
 pub use addr::Target;
 pub use answer::Items;
@@ -24,3 +25,4 @@ pub use error::Error;
 pub use health::Bandwidth;
 pub use http::{Client, Connection, Credentials, Exchange, Options};
 pub use multipart::{Content, Upload};
+pub use pins::Freshness;

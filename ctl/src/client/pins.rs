@@ -13,7 +13,48 @@ use ipfs_cluster_protocol::{
 
 use super::{answer::Items, error::Error, http::Client};
 
+/// How much of what was written before a read must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// What the peer asked knows.
+    Local,
+    /// All up to this index of the log, as an answer named it ([`Client::seen_index`]).
+    Index(u64),
+    /// All that was acknowledged to anybody before the read was sent.
+    Linearizable,
+}
+
+impl Freshness {
+    /// As a parameter of a query, with `&` before it.
+    fn parameter(self) -> String {
+        match self {
+            Self::Local => String::new(),
+            Self::Index(index) => format!("&min-index={index}"),
+            Self::Linearizable => "&consistency=linearizable".to_owned(),
+        }
+    }
+}
+
 impl Client {
+    /// As [`Self::allocations`], showing at least so much.
+    pub async fn allocations_as_of(
+        &self,
+        filter: &str,
+        freshness: Freshness,
+    ) -> Result<Items<Pin>, Error> {
+        let (filter, fresh) = (escape(filter), freshness.parameter());
+        let path = format!("/allocations?filter={filter}{fresh}");
+        self.stream(Method::GET, &path).await
+    }
+
+    /// As [`Self::allocation`], showing at least so much.
+    pub async fn allocation_as_of(&self, cid: Cid, freshness: Freshness) -> Result<Pin, Error> {
+        let fresh = freshness.parameter();
+        let query = fresh.strip_prefix('&').unwrap_or_default();
+        let path = format!("/allocations/{cid}?{query}");
+        self.object(Method::GET, &path).await
+    }
+
     /// The pins of the cluster. `filter` is a comma list of `pin`, `meta-pin`, `clusterdag-pin`,
     /// `shard-pin`; empty for all.
     pub async fn allocations(&self, filter: &str) -> Result<Items<Pin>, Error> {
