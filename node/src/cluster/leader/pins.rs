@@ -67,7 +67,7 @@ impl Leader {
         expire_at: Option<Timestamp>,
         deadline: Instant,
     ) -> Result<Done, Refusal> {
-        let Some(source) = self.current(from).await? else {
+        let Some(source) = self.current_or_surely_none(from, deadline).await? else {
             return Err(Refusal::NotPinned);
         };
         if source.spec.pin_type != PinType::Data {
@@ -95,7 +95,7 @@ impl Leader {
         cid: Cid,
         deadline: Instant,
     ) -> Result<Done, Refusal> {
-        let before = self.current(cid).await?;
+        let before = self.current_or_surely_none(cid, deadline).await?;
         match before.as_ref().map(|pin| pin.spec.pin_type) {
             Some(PinType::Shard) => {
                 return Err(Refusal::Invalid(
@@ -116,6 +116,22 @@ impl Leader {
             pin: before,
             ..done
         })
+    }
+
+    /// The pin of a CID. That there is none is said only of a state that holds all that was
+    /// acknowledged before: one that leads no more, or does not yet know all that it leads, could
+    /// lack the pin.
+    async fn current_or_surely_none(
+        &self,
+        cid: Cid,
+        deadline: Instant,
+    ) -> Result<Option<Pin>, Refusal> {
+        if let Some(pin) = self.current(cid).await? {
+            return Ok(Some(pin));
+        }
+        let barrier = self.0.consensus.read_barrier(deadline).await;
+        barrier.map_err(|e| Refusal::Unavailable(e.to_string()))?;
+        self.current(cid).await
     }
 
     async fn current(&self, cid: Cid) -> Result<Option<Pin>, Refusal> {
