@@ -1,42 +1,104 @@
 //! What clients asked and what they were told: the evidence the oracle judges.
+//!
+//! Every write of a pin gives it a name of its own, the request's number: whoever sees the pin
+//! knows which write it was.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use ipfs_cluster_protocol::id::{LogIndex, Rev};
+use ipfs_cluster_protocol::id::LogIndex;
 
 use crate::world::{HostId, Micros};
+
+/// Which write a pin comes from: the number of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tag(pub usize);
+
+impl Tag {
+    /// The tag in the name of a pin; none when no client wrote it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        name.strip_prefix('w')?.parse().ok().map(Self)
+    }
+}
+
+/// As the name of a pin.
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w{}", self.0)
+    }
+}
+
+/// What a read must show at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fresh {
+    /// What the peer asked has applied.
+    Local,
+    /// Everything up to this entry.
+    Index(LogIndex),
+    /// Everything acknowledged before the read was sent.
+    Latest,
+}
 
 /// What a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// Pin it.
     Pin,
+    /// Pin it with the options of another CID.
+    Update {
+        /// The other CID (number).
+        from: u64,
+    },
+    /// Upload it, which pins it.
+    Add,
     /// Unpin it.
     Unpin,
-    /// Is it pinned? (linearizable)
-    Read,
+    /// How is it pinned?
+    Read(Fresh),
+    /// What is pinned, of all CIDs?
+    List(Fresh),
+    /// How far has it come?
+    Status,
+}
+
+impl Ask {
+    /// Whether it changes what is pinned.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        self.pins() || self == Self::Unpin
+    }
+
+    /// Whether it makes a pin of the CID.
+    #[must_use]
+    pub fn pins(self) -> bool {
+        matches!(self, Self::Pin | Self::Update { .. } | Self::Add)
+    }
 }
 
 /// What a client is told. A request without an answer may have been done, and may yet be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Acknowledged, as this command of the log.
+    /// Acknowledged.
     Done {
-        /// The entry.
-        index: LogIndex,
-        /// The command.
-        rev: Rev,
+        /// The entry of the log, where the answer names it.
+        index: Option<LogIndex>,
     },
-    /// There was nothing to unpin, as of this entry.
+    /// There was nothing to unpin or to take the options from.
     NotPinned,
     /// Nothing was done.
     Refused,
-    /// The pin's last change, and how far the state had come.
+    /// Answered, with nothing that could be judged.
+    Shown,
+    /// The pins seen, of the CID asked for or of all.
     Seen {
-        /// None when it is not pinned.
-        pin: Option<Rev>,
-        /// The state's last command.
-        state: Rev,
+        /// How far the state had come at least, where the answer says so.
+        index: Option<LogIndex>,
+        /// By CID number.
+        pins: BTreeMap<u64, Tag>,
     },
 }
 

@@ -17,6 +17,7 @@ pub mod history;
 pub mod host;
 pub mod interpose;
 pub mod invariants;
+pub mod ipfs;
 pub mod lanes;
 pub mod mutate;
 pub mod network;

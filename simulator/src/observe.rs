@@ -1,20 +1,26 @@
 //! Looks into the peers as a run goes, and hands what it sees to the invariants.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ipfs_cluster_node::consensus::RaftStatus;
+use futures::TryStreamExt as _;
+use ipfs_cluster_node::{
+    consensus::{LogMark, RaftStatus},
+    ipfs::SharedIpfs,
+};
 use ipfs_cluster_protocol::{
-    id::{Cid, LogIndex, Rev},
-    state::{System, check_invariants, query},
+    id::{Cid, LogIndex, PeerId, Rev},
+    pin::Pin,
+    state::{Member, StateRead, StoreError, System, check_invariants, query},
 };
 
 use crate::{
-    peer::Slot,
+    ipfs::NodeSlot,
+    peer::{Handles, Slot},
     simulation::Simulation,
-    world::{HostId, Micros},
+    world::{HostId, Micros, now},
 };
 
 /// Between two looks at a peer's consensus.
@@ -23,6 +29,29 @@ const STATUS_EVERY_US: Micros = 50_000;
 const STATE_EVERY_US: Micros = 1_000_000;
 /// Pins read at once.
 const PAGE: usize = 1_000;
+/// Entries of the log looked at, from its end.
+const LOG_TAIL: u64 = 64;
+
+/// A peer's state, its IPFS node and its copies of the tables at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// When.
+    pub at: Micros,
+    /// The state's own account.
+    pub system: System,
+    /// What the core's own check says of it.
+    pub fault: Option<String>,
+    /// Whether the peer has yet to catch up with its own past.
+    pub recovering: bool,
+    /// The members.
+    pub members: Vec<Member>,
+    /// All pins, in order of creation.
+    pub pins: Vec<Pin>,
+    /// What its IPFS node has pinned; none when that does not run.
+    pub held: Option<BTreeSet<Cid>>,
+    /// Of every peer's table: its version, and up to where it has seen the state.
+    pub tables: BTreeMap<PeerId, (u64, Rev)>,
+}
 
 /// Something seen at a peer.
 #[derive(Debug, Clone)]
@@ -36,23 +65,46 @@ pub enum Seen {
         /// What.
         status: RaftStatus,
     },
-    /// How far its state has come.
+    /// The end of its log.
+    Log {
+        /// Where.
+        peer: HostId,
+        /// The consensus just then.
+        status: RaftStatus,
+        /// Entries, in order.
+        marks: Vec<LogMark>,
+    },
+    /// What it has and knows.
     State {
         /// Where.
         peer: HostId,
         /// In which life of it.
         life: u64,
-        /// The state's own account.
-        system: System,
-        /// What the core's own check says of it.
-        fault: Option<String>,
+        /// All of it.
+        view: Arc<View>,
     },
-    /// The pinset at the end.
-    Pinset {
-        /// Where.
+    /// A disk was lost, with what it held.
+    Wiped {
+        /// Whose.
         peer: HostId,
-        /// CIDs with the pins' last changes.
-        pins: Vec<(Cid, Rev)>,
+    },
+    /// The first fault has happened.
+    Disturbed,
+    /// What a peer has open.
+    Load {
+        /// Who.
+        peer: HostId,
+        /// Connections.
+        connections: usize,
+        /// Bytes it has written that were not read yet.
+        bytes: usize,
+    },
+    /// What the whole process takes.
+    Memory {
+        /// Resident bytes.
+        bytes: u64,
+        /// Machines simulated in it.
+        machines: usize,
     },
 }
 
@@ -77,19 +129,19 @@ impl Inbox {
 #[derive(Debug)]
 pub struct Observer {
     slots: Vec<Slot>,
+    /// The Kubos beside peers.
+    kubos: BTreeMap<HostId, NodeSlot>,
     inbox: Inbox,
-    /// Peers of which the pinset was read to the end.
-    complete: Arc<Mutex<BTreeSet<HostId>>>,
 }
 
 impl Observer {
-    /// Looks at these peers.
+    /// Looks at these peers, some of which have a Kubo beside them.
     #[must_use]
-    pub fn new(slots: Vec<Slot>) -> Self {
+    pub fn new(slots: Vec<Slot>, kubos: BTreeMap<HostId, NodeSlot>) -> Self {
         Self {
             slots,
+            kubos,
             inbox: Inbox::default(),
-            complete: Arc::default(),
         }
     }
 
@@ -97,80 +149,121 @@ impl Observer {
     pub fn step(&self, sim: &Simulation) -> Vec<Seen> {
         let mut seen = self.inbox.take();
         for (slot, peer) in self.slots.iter().zip(1..) {
-            let (Some(host), Some(consensus)) = (sim.host(peer), slot.get()) else {
+            let (Some(host), Some(handles)) = (sim.host(peer), slot.handles()) else {
                 continue;
             };
             let life = host.disk().life();
             if sim.now().is_multiple_of(STATUS_EVERY_US) {
-                let status = consensus.status().borrow().clone();
+                let status = handles.consensus.status().borrow().clone();
                 seen.push(Seen::Raft { peer, life, status });
             }
             if sim.now().is_multiple_of(STATE_EVERY_US) {
-                let inbox = self.inbox.clone();
-                host.spawn(async move {
-                    let read = consensus.state().read(|state| {
-                        let fault = check_invariants(state).err();
-                        Ok((System::load(state)?, fault.map(|f| format!("{f:?}"))))
-                    });
-                    if let Ok((system, fault)) = read.await {
-                        inbox.push(Seen::State {
-                            peer,
-                            life,
-                            system,
-                            fault,
-                        });
-                    }
-                });
+                let look = Look {
+                    peer,
+                    life,
+                    handles,
+                    ipfs: self.ipfs(peer),
+                    inbox: self.inbox.clone(),
+                };
+                host.spawn(look.run());
             }
         }
         seen
     }
 
-    /// Starts to read all pinsets.
-    pub fn read_pinsets(&self, sim: &Simulation) {
-        for (slot, peer) in self.slots.iter().zip(1..) {
-            let (Some(host), Some(consensus)) = (sim.host(peer), slot.get()) else {
-                continue;
-            };
-            let (inbox, complete) = (self.inbox.clone(), self.complete.clone());
-            host.spawn(async move {
-                let read = consensus.state().read(move |state| {
-                    let mut pins = Vec::new();
-                    let mut from = None;
-                    loop {
-                        let page = query::pins(state, from.unwrap_or_default(), PAGE, &|_| true)?;
-                        pins.extend(page.items.iter().map(|pin| (pin.spec.cid, pin.rev)));
-                        match page.next {
-                            Some(next) => from = Some(next),
-                            None => return Ok(pins),
-                        }
-                    }
-                });
-                if let Ok(pins) = read.await {
-                    inbox.push(Seen::Pinset { peer, pins });
-                    complete
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(peer);
-                }
-            });
+    /// The node of the Kubo beside a peer; none without one, or while it does not run.
+    fn ipfs(&self, peer: HostId) -> Beside {
+        match self.kubos.get(&peer) {
+            None => Beside::Within,
+            Some(slot) => match slot.node() {
+                Some(node) => Beside::Kubo(node),
+                None => Beside::Down,
+            },
         }
     }
 
-    /// Whether all pinsets were read.
+    /// The consensus of these peers; none if one of them does not run, or recovers.
     #[must_use]
-    pub fn has_all_pinsets(&self) -> bool {
-        let complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
-        complete.len() == self.slots.len()
+    pub fn statuses(&self, of: &BTreeSet<HostId>) -> Option<BTreeMap<HostId, RaftStatus>> {
+        let statuses = of.iter().map(|peer| {
+            let slot = self.slots.get(peer.checked_sub(1)?)?;
+            let status = slot.get()?.status().borrow().clone();
+            (!status.recovering).then_some((*peer, status))
+        });
+        statuses.collect()
+    }
+}
+
+/// Where a peer's IPFS node is.
+enum Beside {
+    Within,
+    Kubo(SharedIpfs),
+    Down,
+}
+
+struct Look {
+    peer: HostId,
+    life: u64,
+    handles: Handles,
+    ipfs: Beside,
+    inbox: Inbox,
+}
+
+impl Look {
+    async fn run(self) {
+        let consensus = &self.handles.consensus;
+        let status = consensus.status().borrow().clone();
+        let LogIndex(last) = status.last_index;
+        let from = LogIndex(last.saturating_sub(LOG_TAIL - 1));
+        if let Ok(marks) = consensus.log_marks(from).await {
+            self.inbox.push(Seen::Log {
+                peer: self.peer,
+                status: status.clone(),
+                marks,
+            });
+        }
+        let Ok(mut view) = consensus.state().read(view).await else {
+            return;
+        };
+        view.at = now();
+        view.recovering = status.recovering;
+        view.held = self.held().await;
+        let info = self.handles.cluster.tables().info();
+        let known = |(peer, table): (PeerId, ipfs_cluster_node::status::TableInfo)| {
+            (peer, (table.version, table.as_of))
+        };
+        view.tables = info.into_iter().map(known).collect();
+        self.inbox.push(Seen::State {
+            peer: self.peer,
+            life: self.life,
+            view: Arc::new(view),
+        });
     }
 
-    /// The last applied entries, if every peer runs and has recovered.
-    #[must_use]
-    pub fn applied(&self) -> Option<Vec<LogIndex>> {
-        let applied = self.slots.iter().map(|slot| {
-            let status = slot.get()?.status().borrow().clone();
-            (!status.recovering).then_some(status.applied)
-        });
-        applied.collect()
+    async fn held(&self) -> Option<BTreeSet<Cid>> {
+        let node = match &self.ipfs {
+            Beside::Within => self.handles.cluster.ipfs(),
+            Beside::Kubo(node) => node,
+            Beside::Down => return None,
+        };
+        let pins: Vec<_> = node.pin_ls().await.ok()?.try_collect().await.ok()?;
+        Some(pins.into_iter().map(|(cid, _)| cid).collect())
     }
+}
+
+fn view(state: &dyn StateRead) -> Result<View, StoreError> {
+    let mut pins = Vec::new();
+    let mut from = Some(ipfs_cluster_protocol::id::Seq(0));
+    while let Some(at) = from {
+        let page = query::pins(state, at, PAGE, &|_| true)?;
+        pins.extend(page.items);
+        from = page.next;
+    }
+    Ok(View {
+        system: System::load(state)?,
+        fault: check_invariants(state).err().map(|f| format!("{f:?}")),
+        members: query::members(state)?,
+        pins,
+        ..View::default()
+    })
 }

@@ -1,7 +1,8 @@
 //! Makes a process repeatable: fixed addresses, no environment, one thread.
 
 use std::{
-    io,
+    fs::OpenOptions,
+    io::{self, Read as _},
     os::unix::process::CommandExt as _,
     process::Command,
     sync::{
@@ -93,6 +94,20 @@ pub fn on_own_thread<T: Send + 'static>(
             return Err(Broken::Stuck(now));
         }
     }
+}
+
+/// Resident bytes of this process; 0 where that cannot be told.
+pub(crate) fn memory() -> u64 {
+    /// Bytes of a page, on every machine that simulations run on.
+    const PAGE: u64 = 4_096;
+    let mut text = String::new();
+    let opened = OpenOptions::new().read(true).open("/proc/self/statm");
+    let read = opened.and_then(|mut file| file.read_to_string(&mut text));
+    if read.is_err() {
+        return 0;
+    }
+    let pages = text.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE
 }
 
 /// Panics when a thread has appeared: it would run on real time.

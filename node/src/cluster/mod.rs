@@ -119,6 +119,12 @@ impl Cluster {
         &self.0.ipfs
     }
 
+    /// Everybody's status tables, as this peer knows them.
+    #[must_use]
+    pub fn tables(&self) -> &StatusTables {
+        &self.0.tables
+    }
+
     /// Whether what this peer reads locally is at least what it knew before its last stop.
     #[must_use]
     pub fn is_ready(&self) -> bool {

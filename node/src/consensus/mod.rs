@@ -21,6 +21,7 @@ mod core;
 mod handle;
 mod join;
 mod links;
+mod log_marks;
 mod log_store;
 mod membership;
 mod net_links;
@@ -44,6 +45,7 @@ pub use self::{
     core::BarrierError,
     handle::{Consensus, ConsensusConfig},
     join::JoinError,
+    log_marks::LogMark,
     proposer::{Committed, ProposeError},
     session::{Sessions, Ticket},
     status::{RaftStatus, Role},

@@ -65,8 +65,21 @@ fn setting(scenario: &Scenario) {
         weather.loss_percent,
         weather.reset_percent
     );
+    for zone in &scenario.zones {
+        println!("Zone {} has peers {:?}.", zone.name, zone.peers);
+    }
+    for link in &scenario.between {
+        let ((a, b), weather) = (&link.zones, &link.weather);
+        println!(
+            "Links between {a} and {b} take {} to {} ms, carry {} Mbit/s, lose {} %.",
+            weather.latency_ms.0, weather.latency_ms.1, weather.mbit, weather.loss_percent
+        );
+    }
+    if scenario.kubo > 0 {
+        println!("The last {} peers have a Kubo beside them.", scenario.kubo);
+    }
     println!(
-        "Clients send {} writes and {} linearizable reads per second, over {} CIDs.",
+        "Clients send {} writes and {} reads per second, over {} CIDs.",
         scenario.workload.writes_per_second,
         scenario.workload.reads_per_second,
         scenario.workload.cids

@@ -189,6 +189,15 @@ impl SimDisk {
         lost
     }
 
+    /// The disk is replaced by an empty one; fence first.
+    pub fn wipe(&self) {
+        let mut store = self.store();
+        store.inodes.clear();
+        store.names = Names::default();
+        store.used = 0;
+        store.locks.clear();
+    }
+
     pub(crate) fn life(&self) -> u64 {
         self.store().life
     }

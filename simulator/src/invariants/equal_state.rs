@@ -19,9 +19,10 @@ impl Invariant for EqualState {
     }
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
-        let Seen::State { peer, system, .. } = seen else {
+        let Seen::State { peer, view, .. } = seen else {
             return Ok(());
         };
+        let system = &view.system;
         let first = self
             .hashes
             .entry(system.index)
@@ -39,21 +40,16 @@ impl Invariant for EqualState {
 
 #[cfg(test)]
 mod tests {
-    use ipfs_cluster_protocol::state::System;
-
     use super::*;
+    use crate::invariants::tests::state;
 
     #[test]
     fn states_that_differ_at_one_entry_are_found() {
-        let seen = |peer, index, hash| Seen::State {
-            peer,
-            life: 0,
-            fault: None,
-            system: System {
-                index: LogIndex(index),
-                hash,
-                ..System::default()
-            },
+        let seen = |peer, index, hash| {
+            state(peer, 0, |view| {
+                view.system.index = LogIndex(index);
+                view.system.hash = hash;
+            })
         };
         let mut invariant = EqualState::default();
         for (peer, index, hash) in [(1, 1, 7), (2, 1, 7), (1, 2, 8)] {

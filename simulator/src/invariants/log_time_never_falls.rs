@@ -19,9 +19,10 @@ impl Invariant for LogTimeNeverFalls {
     }
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
-        let Seen::State { peer, system, .. } = seen else {
+        let Seen::State { peer, view, .. } = seen else {
             return Ok(());
         };
+        let system = &view.system;
         let (index, at) = (system.index, system.at);
         let before = self.times.range(..index).next_back();
         let after = self.times.range(index..).next();
@@ -37,21 +38,16 @@ impl Invariant for LogTimeNeverFalls {
 
 #[cfg(test)]
 mod tests {
-    use ipfs_cluster_protocol::state::System;
-
     use super::*;
+    use crate::invariants::tests::state;
 
     #[test]
     fn time_that_falls_from_entry_to_entry_is_found() {
-        let seen = |index, at| Seen::State {
-            peer: 1,
-            life: 0,
-            fault: None,
-            system: System {
-                index: LogIndex(index),
-                at: Timestamp(at),
-                ..System::default()
-            },
+        let seen = |index, at| {
+            state(1, 0, |view| {
+                view.system.index = LogIndex(index);
+                view.system.at = Timestamp(at);
+            })
         };
         let mut invariant = LogTimeNeverFalls::default();
         for (index, at) in [(1, 10), (5, 20), (3, 15), (5, 20), (3, 15)] {

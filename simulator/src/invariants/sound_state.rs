@@ -12,14 +12,12 @@ impl Invariant for SoundState {
     }
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
-        match seen {
-            Seen::State {
-                peer,
-                system,
-                fault: Some(fault),
-                ..
-            } => Err(format!("peer {peer} at rev {}: {fault}", system.rev)),
-            _ => Ok(()),
+        let Seen::State { peer, view, .. } = seen else {
+            return Ok(());
+        };
+        match &view.fault {
+            None => Ok(()),
+            Some(fault) => Err(format!("peer {peer} at rev {}: {fault}", view.system.rev)),
         }
     }
 }

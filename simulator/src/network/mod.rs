@@ -1,7 +1,8 @@
 //! The simulated network: byte pipes between machines, as TCP would show them.
 //!
 //! ```text
-//! transport.rs  libp2p's transport      ┐
+//! clients.rs    the client library      ┐
+//! transport.rs  libp2p's transport      │
 //! sockets.rs    listen and connect doors├─ pipe.rs (streams) ─ mod.rs (packets) ─ links.rs
 //!                                       ┘                      conn.rs
 //! ```
@@ -10,6 +11,7 @@
 //! reached at that one, and at `127.0.0.1` by itself. A packet that meets a cut link waits and is
 //! sent again after the link is mended, as TCP does.
 
+mod clients;
 mod conn;
 mod links;
 mod pipe;
@@ -25,6 +27,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+pub use clients::ClientSockets;
 pub use links::{Link, Links};
 pub use sockets::Sockets;
 pub use transport::Pipes;
@@ -159,6 +162,21 @@ impl Network {
                 self.wakes.extend(half.writer.take());
             }
         }
+    }
+
+    /// What a host has open: connections, and bytes it has sent that were not read yet.
+    #[must_use]
+    pub fn load(&self, host: HostId) -> (usize, usize) {
+        let mut load = (0, 0);
+        for conn in self.conns.values() {
+            for (end, half) in conn.ends.iter().zip(&conn.halves) {
+                if end.host == host {
+                    load.0 += 1;
+                    load.1 += half.in_flight + half.inbox.len();
+                }
+            }
+        }
+        load
     }
 
     /// Resets every connection between two hosts, seen at both ends.

@@ -66,7 +66,7 @@ impl Recorder {
         const OPEN_MAX: usize = 4_096;
         let all = history.lock();
         let done = |range: &[Request]| {
-            let answers = range.iter().filter_map(|r| r.answer);
+            let answers = range.iter().filter_map(|r| r.answer.as_ref());
             answers.filter(|(_, a)| *a != Answer::Refused).count() as u64
         };
         let settled = all.len().saturating_sub(OPEN_MAX).max(self.counted);

@@ -2,45 +2,67 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ipfs_cluster_protocol::id::Cid;
+use ipfs_cluster_protocol::pin::Pin;
 
 use super::{Run, micros, violated};
-use crate::{invariants::Violation, oracle, workload::cid};
+use crate::{history::Tag, invariants::Violation, oracle};
 
-/// Within which all pinsets must have been read.
-const READING_MAX: Duration = Duration::from_secs(60);
+/// The peers are looked at once a second.
+const LOOK: Duration = Duration::from_secs(3);
 
 impl Run {
     /// What clients were promised, against what there is.
     pub(super) fn judge(&mut self) -> Result<(), Violation> {
-        // The states are looked at once a second.
-        let until = self.sim.now() + 2_000_000;
-        while self.sim.now() < until {
+        let start = self.sim.now();
+        while self.sim.now() < start + micros(LOOK) {
             self.step()?;
         }
-        self.observer.read_pinsets(&self.sim);
-        let deadline = self.sim.now() + micros(READING_MAX);
-        while !self.observer.has_all_pinsets() || self.pinsets.len() < self.injector.peers() {
-            if self.sim.now() >= deadline {
-                return Err(violated("converges", "a pinset cannot be read".to_owned()));
-            }
-            self.step()?;
-        }
-        let mut all = self.pinsets.iter();
-        let Some((first, pins)) = all.next() else {
+        let mut all = self.injector.roster().iter().filter_map(|peer| {
+            let view = self.views.get(peer).filter(|view| view.at > start);
+            view.map(|view| (*peer, view))
+        });
+        let Some((first, view)) = all.next() else {
             return Ok(());
         };
-        if let Some((other, _)) = all.find(|(_, p)| *p != pins) {
+        let revs = |pins: &[Pin]| {
+            let pins = pins.iter().map(|pin| (pin.spec.cid, pin.rev));
+            pins.collect::<BTreeMap<_, _>>()
+        };
+        let pins = revs(&view.pins);
+        if let Some((other, _)) = all.find(|(_, other)| revs(&other.pins) != pins) {
             let what = format!("peers {first} and {other} show different pinsets");
             return Err(violated("equal-state", what));
         }
+        let numbers = self.workload.numbers();
+        let pins = view.pins.iter().map(|pin| {
+            let number = numbers.get(&pin.spec.cid).copied();
+            (number, Tag::of_name(&pin.spec.name))
+        });
+        let pins = pins.collect();
+        self.strangers_are_apart()?;
         let history = self.workload.history().lock().clone();
-        let last = history.iter().map(|r| r.cid).max().unwrap_or(0);
-        let numbers: BTreeMap<Cid, u64> = (1..=last).filter_map(|n| Some((cid(n)?, n))).collect();
-        let pins = pins
-            .iter()
-            .map(|(cid, rev)| (numbers.get(cid).copied(), *rev))
-            .collect();
-        oracle::judge(&history, &pins, self.state, self.sim.now())
+        oracle::judge(&history, &pins, self.sim.now())
+    }
+
+    /// The peers of another cluster have met nobody of this one.
+    fn strangers_are_apart(&self) -> Result<(), Violation> {
+        let ours = self.cluster.machines();
+        for slot in &self.foreign {
+            let Some(consensus) = slot.get() else {
+                let what = "a peer of the other cluster does not run".to_owned();
+                return Err(violated("clusters-stay-apart", what));
+            };
+            let members = consensus.members().borrow().clone();
+            let status = consensus.status().borrow().clone();
+            if let Some(peer) = members.keys().find(|peer| ours.contains_key(*peer)) {
+                let what = format!("{peer} is a member of the other cluster");
+                return Err(violated("clusters-stay-apart", what));
+            }
+            if members.len() != self.foreign.len() || status.leader.is_none() {
+                let what = format!("the other cluster has {} members", members.len());
+                return Err(violated("clusters-stay-apart", what));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,35 +1,44 @@
 //! One run: a scenario and a seed make a history, a trace and a verdict.
 //!
-//! `forming` starts the cluster, `timeline` lets faults happen, `supervise` starts again what has
-//! given up, `settle` says when everything is well again, `judge` compares promises with what is.
+//! `setup` builds the world, `forming` starts the cluster, `timeline` lets faults happen,
+//! `supervise` starts again what has given up, `settle` says when everything is well again (and
+//! `settled` what that means), `judge` compares promises with what is.
 
 mod forming;
 mod judge;
 mod settle;
+mod settled;
+mod setup;
 mod supervise;
 mod timeline;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
-
-use ipfs_cluster_protocol::id::{Cid, Rev};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use self::{supervise::Supervisor, timeline::Timeline};
 use crate::{
     faults::Injector,
+    history::Answer,
     invariants::{Invariants, Violation},
-    observe::{Observer, Seen},
+    ipfs::NodeSlot,
+    observe::{Observer, Seen, View},
     panics,
-    peer::{Cluster, Peer, Slot},
+    peer::{Cluster, Slot},
+    process,
     report::{Recorder, Recording},
     scenario::Scenario,
     simulation::Simulation,
     span::Span,
     workload::Workload,
-    world::{HostId, Micros, Rng, Trace},
+    world::{HostId, Micros, Trace},
 };
 
-/// Between two looks at how many threads there are.
-const THREADS_EVERY_US: Micros = 1_000_000;
+/// Between two looks at how many threads there are, and at what everything takes.
+const PROCESS_EVERY_US: Micros = 1_000_000;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -74,8 +83,16 @@ struct Run {
     workload: Workload,
     injector: Injector,
     supervisor: Supervisor,
-    pinsets: BTreeMap<HostId, Vec<(Cid, Rev)>>,
-    state: Rev,
+    cluster: Arc<Cluster>,
+    /// Peers of another cluster.
+    foreign: Vec<Slot>,
+    /// Machines that are no peers: they start first.
+    helpers: Vec<HostId>,
+    library: NodeSlot,
+    /// The last look at each peer.
+    views: BTreeMap<HostId, Arc<View>>,
+    /// Peers told to leave, and whether the cluster has confirmed it.
+    leaving: BTreeMap<HostId, Arc<AtomicBool>>,
     story: Vec<String>,
     recorder: Recorder,
 }
@@ -90,30 +107,7 @@ fn failed(error: &io::Error) -> Violation {
 
 /// Runs a scenario. Puts the calling thread on virtual time.
 pub fn run(mut scenario: Scenario, seed: u64, trace: Trace) -> Report {
-    let mut sim = Simulation::new(seed, trace);
-    scenario.draw(&mut Rng::new(seed, "scenario"));
-    let link = scenario.network.link();
-    sim.world().lock().network.links().set_usual(link);
-    let cluster = Arc::new(Cluster::generate(scenario.peers, scenario.tuning.clone()));
-    let slots: Vec<Slot> = (0..scenario.peers).map(|_| Slot::default()).collect();
-    for (slot, host) in slots.iter().zip(1..) {
-        let peer = Peer::new(host, cluster.clone(), slot.clone());
-        sim.add(format!("peer{host}"), peer);
-    }
-    let recorder = Recorder::new(slots.clone());
-    let plan = scenario.workload.clone();
-    let mut run = Run {
-        sim,
-        observer: Observer::new(slots.clone()),
-        invariants: Invariants::default(),
-        workload: Workload::new(seed, plan, cluster, slots),
-        injector: Injector::new(seed, scenario.peers, link),
-        supervisor: Supervisor::default(),
-        pinsets: BTreeMap::new(),
-        state: Rev(0),
-        story: Vec::new(),
-        recorder,
-    };
+    let mut run = setup::build(&mut scenario, seed, trace);
     let violation = run.play(&scenario).err();
     if let Some(violation) = &violation {
         run.tell(&format!("VIOLATED {violation}"));
@@ -152,32 +146,50 @@ impl Run {
 
     fn step(&mut self) -> Result<(), Violation> {
         self.sim.step();
-        crate::process::note_progress(self.sim.now());
-        if self.sim.now().is_multiple_of(THREADS_EVERY_US) {
-            crate::process::check_threads();
-        }
+        process::note_progress(self.sim.now());
         if let Some(panic) = panics::take().first() {
             return Err(violated("no-panic", panic.clone()));
         }
         for seen in self.observer.step(&self.sim) {
-            self.invariants.check(&seen)?;
-            match seen {
-                Seen::Pinset { peer, pins } => {
-                    self.pinsets.insert(peer, pins);
-                }
-                Seen::State { system, .. } => self.state = self.state.max(system.rev),
-                Seen::Raft { .. } => {}
-            }
+            self.see(seen)?;
+        }
+        if self.sim.now().is_multiple_of(PROCESS_EVERY_US) {
+            process::check_threads();
+            self.weigh()?;
         }
         self.recorder.step(&self.sim, self.workload.history());
         self.supervise()
     }
 
+    fn see(&mut self, seen: Seen) -> Result<(), Violation> {
+        self.invariants.check(&seen)?;
+        if let Seen::State { peer, view, .. } = seen {
+            self.views.insert(peer, view);
+        }
+        Ok(())
+    }
+
+    /// Looks at what everybody has open, and at the memory of all.
+    fn weigh(&mut self) -> Result<(), Violation> {
+        for peer in self.injector.roster().clone() {
+            let (connections, bytes) = self.sim.world().lock().network.load(peer);
+            self.see(Seen::Load {
+                peer,
+                connections,
+                bytes,
+            })?;
+        }
+        self.see(Seen::Memory {
+            bytes: process::memory(),
+            machines: self.injector.roster().len() + self.foreign.len() + self.helpers.len(),
+        })
+    }
+
     fn report(self, seed: u64, violation: Option<Violation>) -> Report {
         let history = self.workload.history().lock();
         let done = history.iter().filter(|r| {
-            let answer = r.answer.map(|(_, answer)| answer);
-            !matches!(answer, None | Some(crate::history::Answer::Refused))
+            let answer = r.answer.as_ref().map(|(_, answer)| answer);
+            !matches!(answer, None | Some(Answer::Refused))
         });
         let requests = (history.len(), done.count());
         drop(history);

@@ -22,8 +22,11 @@ impl Run {
         for (host, exit) in self.sim.take_exits() {
             self.tell(&format!("peer {host} exits: {exit:?}"));
             self.sim.crash(host, Crash::Kill, false);
-            let again = self.sim.now() + SUPERVISOR_PAUSE_US;
-            self.supervisor.0.insert(host, again);
+            // Who was removed ends for good, if a client did that. All others are started again.
+            if exit.is_err() || !self.leaving.contains_key(&host) {
+                let again = self.sim.now() + SUPERVISOR_PAUSE_US;
+                self.supervisor.0.insert(host, again);
+            }
         }
         let now = self.sim.now();
         let due = self.supervisor.0.extract_if(.., |_, at| *at <= now);

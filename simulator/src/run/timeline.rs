@@ -1,9 +1,17 @@
 //! The scenario's faults, each at its time.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use super::{Run, failed, micros};
-use crate::{invariants::Violation, scenario::Timed, world::Micros};
+use crate::{
+    invariants::Violation,
+    observe::Seen,
+    scenario::{Fault, Timed, Who},
+    world::{HostId, Micros},
+};
 
 /// What has yet to happen, and from when its times count.
 #[derive(Debug)]
@@ -32,14 +40,55 @@ impl Timeline {
 impl Run {
     /// Lets happen what is due.
     pub(super) fn let_happen(&mut self, timeline: &mut Timeline) -> Result<(), Violation> {
-        while let Some(timed) = timeline.due(self.sim.now()) {
+        while let Some(Timed { fault, .. }) = timeline.due(self.sim.now()) {
             let leader = self.workload.leader();
-            let text = self
-                .injector
-                .apply(&mut self.sim, &timed.fault, leader)
-                .map_err(|e| failed(&e))?;
+            let text = match fault {
+                Fault::Burst { pins } => {
+                    self.workload.burst(&self.sim, pins);
+                    format!("clients pin {pins} CIDs at once")
+                }
+                Fault::Leave { peer, drain } => self.leave(peer, drain, leader),
+                Fault::Wipe { peer } => {
+                    let peer = self.injector.settle(peer, leader);
+                    self.disturb(&Fault::Wipe {
+                        peer: Who::Peer(peer),
+                    })?;
+                    self.see(Seen::Wiped { peer })?;
+                    continue;
+                }
+                fault => {
+                    self.disturb(&fault)?;
+                    continue;
+                }
+            };
+            self.see(Seen::Disturbed)?;
             self.tell(&text);
         }
         Ok(())
+    }
+
+    fn disturb(&mut self, fault: &Fault) -> Result<(), Violation> {
+        let leader = self.workload.leader();
+        let applied = self.injector.apply(&mut self.sim, fault, leader);
+        let text = applied.map_err(|e| failed(&e))?;
+        self.tell(&text);
+        self.see(Seen::Disturbed)
+    }
+
+    /// A client takes a peer out, by way of the others.
+    fn leave(&mut self, who: Who, drain: bool, leader: Option<HostId>) -> String {
+        let peer = self.injector.settle(who, leader);
+        self.injector.leaves(peer);
+        let via: Vec<HostId> = self.injector.roster().iter().copied().collect();
+        let gone = Arc::new(AtomicBool::new(false));
+        self.workload
+            .take_out(&self.sim, peer, drain, &via, gone.clone());
+        self.leaving.insert(peer, gone);
+        let how = if drain {
+            "drained and removed"
+        } else {
+            "removed"
+        };
+        format!("peer {peer} is {how}")
     }
 }

@@ -10,14 +10,25 @@ macro_rules! scenarios {
 const ALL: &[(&str, &str)] = scenarios![
     "blackout",
     "bridge",
+    "broken-disks",
+    "burst",
     "calm",
     "clocks",
     "flapping",
+    "kubo-trouble",
+    "lost-quorum",
+    "majority-without-leader",
+    "membership",
+    "one-way",
     "partition-leader",
     "rolling-restart",
     "slow-disk",
     "storm",
     "swarm",
+    "two-clusters",
+    "wiped",
+    "zone-cut",
+    "zone-loss",
 ];
 
 /// The TOML of a built-in scenario.

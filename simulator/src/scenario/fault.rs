@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::Scenario;
 use crate::{disk::Crash, span::Span, world::Rng};
+
+/// Pins of a burst at most.
+const BURST_MAX: u64 = 20_000;
 
 /// Who is meant; settled when the fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +86,22 @@ pub enum Fault {
         /// One side.
         #[serde(default)]
         side: Vec<Who>,
+        /// Only what that side sends is lost; it still hears.
+        #[serde(default)]
+        one_way: bool,
+    },
+    /// A zone and all others do not see each other.
+    CutZone {
+        /// Which.
+        zone: String,
+    },
+    /// All peers of a zone stop at the same moment.
+    LoseZone {
+        /// Which.
+        zone: String,
+        /// How.
+        #[serde(default)]
+        kind: CrashKind,
     },
     /// The others fall into two halves that see each other only through this peer.
     Bridge {
@@ -164,6 +184,50 @@ pub enum Fault {
         #[serde(default)]
         drift_ppm: i64,
     },
+    /// The Kubo beside a peer is in trouble, or well again.
+    Ipfs {
+        /// Whose.
+        peer: Who,
+        /// What is the matter.
+        trouble: IpfsTrouble,
+    },
+    /// A peer stops and its disk is lost; it starts again with an empty one, as the same peer.
+    Wipe {
+        /// Who.
+        peer: Who,
+    },
+    /// A new peer starts and joins.
+    Join,
+    /// A client takes a peer out of the cluster for good.
+    Leave {
+        /// Who.
+        peer: Who,
+        /// Whether it hands over its pins first.
+        #[serde(default = "yes")]
+        drain: bool,
+    },
+    /// Clients pin so many CIDs at once.
+    Burst {
+        /// How many.
+        pins: u64,
+    },
+}
+
+/// What is the matter with an IPFS node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IpfsTrouble {
+    /// Nothing any more.
+    #[default]
+    Well,
+    /// It does not run.
+    Down,
+    /// It takes seconds for what takes milliseconds.
+    Slow,
+    /// What it answers is cut off, or makes no sense.
+    Corrupting,
+    /// It has no room.
+    Full,
 }
 
 fn yes() -> bool {
@@ -184,8 +248,13 @@ impl Fault {
     /// Who is named.
     fn named(&self) -> Vec<Who> {
         match self {
-            Self::Partition { side } => side.clone(),
-            Self::Heal | Self::Blackout { .. } => Vec::new(),
+            Self::Partition { side, .. } => side.clone(),
+            Self::Heal
+            | Self::Blackout { .. }
+            | Self::CutZone { .. }
+            | Self::LoseZone { .. }
+            | Self::Join
+            | Self::Burst { .. } => Vec::new(),
             Self::Restart { peer } => peer.iter().copied().collect(),
             Self::Bridge { peer }
             | Self::Isolate { peer }
@@ -196,11 +265,15 @@ impl Fault {
             | Self::SlowDisk { peer, .. }
             | Self::FullDisk { peer, .. }
             | Self::SyncError { peer, .. }
-            | Self::Clock { peer, .. } => vec![*peer],
+            | Self::Clock { peer, .. }
+            | Self::Ipfs { peer, .. }
+            | Self::Wipe { peer }
+            | Self::Leave { peer, .. } => vec![*peer],
         }
     }
 
-    pub(super) fn check(&self, peers: usize) -> Result<(), String> {
+    pub(super) fn check(&self, scenario: &Scenario) -> Result<(), String> {
+        let peers = scenario.peers + scenario.joiners();
         for who in self.named() {
             if let Who::Peer(n) = who
                 && !(1..=peers).contains(&n)
@@ -220,12 +293,30 @@ impl Fault {
             } if seconds.abs() > 1_000_000 || drift_ppm.abs() > 100_000 => {
                 Err("seconds must be within a million, drift_ppm within 100000".to_owned())
             }
+            Self::CutZone { zone } | Self::LoseZone { zone, .. }
+                if !scenario.zones.iter().any(|z| z.name == *zone) =>
+            {
+                Err(format!("there is no zone {zone:?}"))
+            }
+            Self::Ipfs {
+                peer: Who::Peer(n), ..
+            } if *n <= scenario.peers - scenario.kubo || *n > scenario.peers => Err(format!(
+                "peer {n} has no Kubo beside it: `kubo = {}` gives one to the last {} of {}",
+                scenario.kubo, scenario.kubo, scenario.peers
+            )),
+            Self::Ipfs { .. } if scenario.kubo == 0 => {
+                Err("no peer has a Kubo beside it: set `kubo`".to_owned())
+            }
+            Self::Burst { pins } if !(1..=BURST_MAX).contains(pins) => {
+                Err(format!("pins must be 1 to {BURST_MAX}, not {pins}"))
+            }
             _ => Ok(()),
         }
     }
 
     /// One drawn from the seed. `down` are the peers that earlier ones have stopped.
-    pub(super) fn draw(rng: &mut Rng, peers: usize, down: &mut BTreeSet<usize>) -> Self {
+    pub(super) fn draw(rng: &mut Rng, scenario: &Scenario, down: &mut BTreeSet<usize>) -> Self {
+        let peers = scenario.peers;
         let all: Vec<usize> = (1..=peers).collect();
         let number = rng.pick(&all).copied().unwrap_or(1);
         let peer = Who::Peer(number);
@@ -234,14 +325,18 @@ impl Fault {
         } else {
             CrashKind::Kill
         };
-        match rng.between(0, 15) {
-            0 => Self::Partition { side: Vec::new() },
+        match rng.between(0, 18) {
+            0 => Self::Partition {
+                side: Vec::new(),
+                one_way: rng.chance(250_000),
+            },
             1 => Self::Partition {
                 side: all
                     .iter()
                     .filter(|_| rng.chance(500_000))
                     .map(|n| Who::Peer(*n))
                     .collect(),
+                one_way: rng.chance(250_000),
             },
             2 => Self::Isolate { peer: Who::Leader },
             3 => Self::Mute { peer },
@@ -272,7 +367,30 @@ impl Fault {
                 Self::Restart { peer: None }
             }
             13 => Self::Bridge { peer },
+            14 => Self::SyncError { peer, times: 1 },
+            15 => Self::FullDisk {
+                peer,
+                full: rng.chance(500_000),
+            },
+            16 if scenario.kubo > 0 => ipfs_trouble(rng, scenario),
             _ => Self::Heal,
         }
+    }
+}
+
+/// Trouble of a Kubo, or its end.
+fn ipfs_trouble(rng: &mut Rng, scenario: &Scenario) -> Fault {
+    let (first, last) = (scenario.peers - scenario.kubo + 1, scenario.peers);
+    let with: Vec<usize> = (first..=last).collect();
+    let troubles = [
+        IpfsTrouble::Well,
+        IpfsTrouble::Down,
+        IpfsTrouble::Slow,
+        IpfsTrouble::Corrupting,
+        IpfsTrouble::Full,
+    ];
+    Fault::Ipfs {
+        peer: Who::Peer(rng.pick(&with).copied().unwrap_or(last)),
+        trouble: rng.pick(&troubles).copied().unwrap_or_default(),
     }
 }

@@ -17,9 +17,19 @@
 //! ping_interval = "15s"
 //! log_kib = 262144
 //!
-//! [workload]                # all optional
+//! [workload]                # all optional: see `WorkloadPlan`
 //! writes_per_second = 20
 //! cids = 50
+//! writes = { pin = 60, unpin = 30, update = 5, add = 5 }
+//! replication = [[2, 3], [-1, -1]]
+//!
+//! [[zone]]                  # optional
+//! name = "eu"
+//! peers = [1, 2]
+//!
+//! [[between]]               # optional: links between zones
+//! zones = ["eu", "us"]
+//! weather = { latency_ms = [40, 50], mbit = 100 }
 //!
 //! [[fault]]
 //! at = "10s"
@@ -29,7 +39,9 @@
 
 mod builtin;
 mod fault;
+mod plan;
 mod swarm;
+mod topology;
 mod tuning;
 
 use std::path::Path;
@@ -37,7 +49,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use builtin::{builtin, names};
-pub use fault::{CrashKind, Fault, Timed, Who};
+pub use fault::{CrashKind, Fault, IpfsTrouble, Timed, Who};
+pub use plan::{ReadMix, WorkloadPlan, WriteMix};
+pub use topology::{Between, Topology, Zone};
 pub use tuning::Tuning;
 
 use crate::{network::Link, span::Span};
@@ -64,6 +78,19 @@ pub struct Scenario {
     /// How the peers are configured.
     #[serde(default, rename = "peer")]
     pub tuning: Tuning,
+    /// Where the peers are.
+    #[serde(default, rename = "zone")]
+    pub zones: Vec<Zone>,
+    /// Links between zones.
+    #[serde(default)]
+    pub between: Vec<Between>,
+    /// Peers with a (simulated) Kubo beside them, counted from the last; the others have the
+    /// embedded node.
+    #[serde(default)]
+    pub kubo: usize,
+    /// Peers of another cluster that has the same secret, and the addresses of this one.
+    #[serde(default)]
+    pub foreign: usize,
     /// What clients do.
     #[serde(default)]
     pub workload: WorkloadPlan,
@@ -126,28 +153,6 @@ fn ppm(percent: f64) -> u64 {
     ppm
 }
 
-/// What clients do.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WorkloadPlan {
-    /// Pins and unpins per second, together.
-    pub writes_per_second: u64,
-    /// Linearizable reads per second.
-    pub reads_per_second: u64,
-    /// Different CIDs.
-    pub cids: u64,
-}
-
-impl Default for WorkloadPlan {
-    fn default() -> Self {
-        Self {
-            writes_per_second: 20,
-            reads_per_second: 5,
-            cids: 40,
-        }
-    }
-}
-
 /// Why a scenario cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
@@ -198,27 +203,22 @@ impl Scenario {
 
     /// Says what makes no sense.
     pub fn check(&self) -> Result<(), String> {
-        let weather = &self.network;
-        let percent = 0.0..=100.0;
         if !(1..=PEERS_MAX).contains(&self.peers) {
             return Err(format!(
                 "peers must be 1 to {PEERS_MAX}, not {}",
                 self.peers
             ));
         }
-        if weather.latency_ms.0 < 1 || weather.latency_ms.0 > weather.latency_ms.1 {
-            return Err("latency_ms must be [low, high] with 1 <= low <= high".to_owned());
+        if self.kubo > self.peers {
+            return Err(format!("kubo must be at most {} (the peers)", self.peers));
         }
-        if !percent.contains(&weather.loss_percent) || !percent.contains(&weather.reset_percent) {
-            return Err("loss_percent and reset_percent must be 0 to 100".to_owned());
-        }
-        if weather.mbit == 0 || weather.mbit > 100_000 {
-            return Err("mbit must be 1 to 100000".to_owned());
-        }
-        if self.workload.cids == 0 {
-            return Err("cids must be at least 1".to_owned());
+        if self.foreign > PEERS_MAX {
+            return Err(format!("foreign must be at most {PEERS_MAX}"));
         }
         self.tuning.check()?;
+        check_weather(&self.network)?;
+        topology::check(&self.zones, &self.between, self.peers)?;
+        self.workload.check()?;
         let times: Vec<Span> = self.faults.iter().map(|f| f.at).collect();
         if !times.is_sorted() {
             return Err("the faults must be in order of time".to_owned());
@@ -226,10 +226,49 @@ impl Scenario {
         if times.last().is_some_and(|last| *last > self.lasts) {
             return Err(format!("a fault comes after the end ({})", self.lasts));
         }
-        self.faults
-            .iter()
-            .try_for_each(|f| f.fault.check(self.peers))
+        self.faults.iter().try_for_each(|timed| {
+            let checked = timed.fault.check(self);
+            checked.map_err(|why| format!("fault at {}: {why}", timed.at))
+        })
     }
+
+    /// Peers that join as it goes, after the first.
+    #[must_use]
+    pub fn joiners(&self) -> usize {
+        let joins = self.faults.iter().filter(|f| f.fault == Fault::Join);
+        joins.count()
+    }
+
+    /// Pins of all bursts together.
+    #[must_use]
+    pub fn burst(&self) -> u64 {
+        let pins = self.faults.iter().map(|f| match f.fault {
+            Fault::Burst { pins } => pins,
+            _ => 0,
+        });
+        pins.sum()
+    }
+
+    /// The links in good weather.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        let (zones, between) = (self.zones.clone(), self.between.clone());
+        Topology::new(self.network.link(), zones, between)
+    }
+}
+
+fn check_weather(weather: &Weather) -> Result<(), String> {
+    let percent = 0.0..=100.0;
+    if weather.latency_ms.0 < 1 || weather.latency_ms.0 > weather.latency_ms.1 {
+        return Err("latency_ms must be [low, high] with 1 <= low <= high".to_owned());
+    }
+    if !percent.contains(&weather.loss_percent) || !percent.contains(&weather.reset_percent) {
+        return Err("loss_percent and reset_percent must be 0 to 100".to_owned());
+    }
+    if weather.mbit == 0 || weather.mbit > 100_000 {
+        return Err("mbit must be 1 to 100000".to_owned());
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -270,5 +309,35 @@ mod tests {
         assert!(error(&late).contains("after the end"));
         let nobody = format!("{good}[[fault]]\nat='1s'\ndo='isolate'\npeer='7'");
         assert!(error(&nobody).contains("no peer 7"));
+        for (more, why) in [
+            (
+                "[[fault]]\nat='1s'\ndo='cut-zone'\nzone='x'",
+                "at 1s: there is no zone \"x\"",
+            ),
+            (
+                "[[fault]]\nat='1s'\ndo='ipfs'\npeer='1'\ntrouble='down'",
+                "no Kubo beside it",
+            ),
+            (
+                "[[fault]]\nat='1s'\ndo='burst'\npins=0",
+                "pins must be 1 to",
+            ),
+            ("[[zone]]\nname='x'\npeers=[9]", "no peer 9"),
+            (
+                "[[zone]]\nname='x'\npeers=[1]\n[[zone]]\nname='y'\npeers=[1]",
+                "in two zones",
+            ),
+            ("[[between]]\nzones=['x','y']\nweather={}", "no zone \"x\""),
+            ("kubo=4", "kubo must be at most 3"),
+            ("[workload]\nlibp2p_percent=101", "libp2p_percent"),
+            ("[workload]\nreplication=[[3,2]]", "replication [3, 2]"),
+            (
+                "[workload]\nreads={one=0,list=0,status=0}",
+                "workload.reads",
+            ),
+        ] {
+            let text = error(&format!("{good}{more}"));
+            assert!(text.contains(why), "{more}: {text}");
+        }
     }
 }

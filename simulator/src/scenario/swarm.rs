@@ -51,7 +51,7 @@ impl Scenario {
                 break;
             }
             let before = down.clone();
-            let fault = Fault::draw(rng, self.peers, &mut down);
+            let fault = Fault::draw(rng, self, &mut down);
             if self.drawn && !takes_part(&fault, kinds) {
                 down = before;
                 continue;

@@ -79,8 +79,18 @@ impl Trouble {
         }
     }
 
-    #[allow(clippy::unused_self, reason = "zones come with the scenario")]
-    fn apply_to_zone(&mut self, _: &Fault, _: &Scenario) -> Option<String> {
-        None
+    fn apply_to_zone(&mut self, fault: &Fault, scenario: &Scenario) -> Option<String> {
+        let topology = scenario.topology();
+        match fault {
+            Fault::CutZone { zone } => {
+                self.cut.extend(topology.peers_of(zone));
+                Some(format!("zone {zone} is cut off"))
+            }
+            Fault::LoseZone { zone, .. } => {
+                self.stopped.extend(topology.peers_of(zone));
+                Some(format!("zone {zone} is lost"))
+            }
+            _ => None,
+        }
     }
 }

@@ -1,0 +1,89 @@
+//! Who holds what, as last seen: what several properties are judged by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipfs_cluster_protocol::{
+    id::{Cid, PeerId, Rev},
+    pin::Pin,
+};
+
+use crate::{
+    observe::View,
+    world::{HostId, Micros},
+};
+
+/// Within which an order to unpin has got to the slowest node: until then it may take away what a
+/// new pin of the same CID asks for, which is pinned again then.
+pub(super) const ORDER_US: Micros = 30_000_000;
+
+/// The IPFS nodes' pins, and the pins of the furthest state.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    held: BTreeMap<HostId, BTreeSet<Cid>>,
+    /// The last change of the state that was seen anywhere.
+    pub(super) rev: Rev,
+    /// CIDs of that state, the last change of each pin, and since when it was seen.
+    pins: BTreeMap<Cid, (Rev, Micros)>,
+}
+
+impl Holders {
+    /// Takes a look; returns what the node held before and does not any more. A node that does not
+    /// run keeps what it has.
+    pub(super) fn see(&mut self, peer: HostId, view: &View) -> Vec<Cid> {
+        if view.system.rev > self.rev {
+            self.rev = view.system.rev;
+            let before = std::mem::take(&mut self.pins);
+            let since = |pin: &Pin| {
+                let same = before.get(&pin.spec.cid).filter(|(rev, _)| *rev == pin.rev);
+                same.map_or(view.at, |(_, since)| *since)
+            };
+            let pins = view.pins.iter();
+            self.pins = pins
+                .map(|pin| (pin.spec.cid, (pin.rev, since(pin))))
+                .collect();
+        }
+        let Some(now) = &view.held else {
+            return Vec::new();
+        };
+        let before = self.held.insert(peer, now.clone()).unwrap_or_default();
+        before.difference(now).copied().collect()
+    }
+
+    /// The last change of a CID's pin, if it is pinned.
+    pub(super) fn rev_of(&self, cid: &Cid) -> Option<Rev> {
+        Some(self.pins.get(cid)?.0)
+    }
+
+    /// The same if that change is so old that every order from before it was carried out.
+    pub(super) fn old_rev_of(&self, cid: &Cid, now: Micros) -> Option<Rev> {
+        let (rev, since) = self.pins.get(cid)?;
+        (since + ORDER_US < now).then_some(*rev)
+    }
+
+    /// A disk was lost.
+    pub(super) fn wipe(&mut self, peer: HostId) {
+        self.held.remove(&peer);
+    }
+
+    /// How many of these peers hold it; of all when none are given.
+    pub(super) fn count(&self, cid: &Cid, among: Option<&BTreeSet<HostId>>) -> usize {
+        let counts = |peer: &HostId| among.is_none_or(|among| among.contains(peer));
+        let holds = self
+            .held
+            .iter()
+            .filter(|(peer, held)| counts(peer) && held.contains(cid));
+        holds.count()
+    }
+}
+
+/// The machines of peers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Machines(pub(super) BTreeMap<PeerId, HostId>);
+
+impl Machines {
+    /// Of these peers.
+    pub(super) fn of(&self, peers: &[PeerId]) -> BTreeSet<HostId> {
+        let machine = |peer| self.0.get(peer).copied();
+        peers.iter().filter_map(machine).collect()
+    }
+}

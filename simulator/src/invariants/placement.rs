@@ -1,0 +1,118 @@
+//! As long as nothing is amiss, a new pin goes where its user wishes, and over as many zones as it
+//! has copies.
+//!
+//! Judged before the first fault only: later the wishes of a user and what lives may not agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipfs_cluster_protocol::{
+    id::{PeerId, Seq},
+    pin::{Holding, Pin},
+};
+
+use super::Invariant;
+use crate::{observe::Seen, world::Micros};
+
+/// By then every peer has told of itself.
+const SETTLING_US: Micros = 20_000_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Placement {
+    zones: BTreeMap<PeerId, String>,
+    start: Option<Micros>,
+    disturbed: bool,
+    known: BTreeSet<Seq>,
+}
+
+impl Placement {
+    /// Of peers in these zones.
+    pub(super) fn new(zones: BTreeMap<PeerId, String>) -> Self {
+        Self {
+            zones,
+            ..Self::default()
+        }
+    }
+
+    fn judge(&self, pin: &Pin) -> Result<(), String> {
+        let Holding::Allocated { max, .. } = pin.spec.holding() else {
+            return Ok(());
+        };
+        // An update goes where its source is.
+        if pin.spec.pin_update.is_some() {
+            return Ok(());
+        }
+        let wishes = pin.spec.user_allocations.iter().take(max as usize);
+        if let Some(peer) = wishes.clone().find(|p| !pin.allocations.contains(p)) {
+            return Err(format!(
+                "pin {} was to be at {peer} and is at {:?}",
+                pin.seq, pin.allocations
+            ));
+        }
+        let zone = |peer: &PeerId| self.zones.get(peer);
+        let used: BTreeSet<_> = pin.allocations.iter().filter_map(zone).collect();
+        let all: BTreeSet<_> = self.zones.values().collect();
+        let wanted = all.len().min(pin.allocations.len());
+        if wishes.len() == 0 && used.len() < wanted {
+            return Err(format!(
+                "pin {} has {} copies in {} of {} zones",
+                pin.seq,
+                pin.allocations.len(),
+                used.len(),
+                all.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for Placement {
+    fn name(&self) -> &'static str {
+        "placement"
+    }
+
+    fn check(&mut self, seen: &Seen) -> Result<(), String> {
+        let view = match seen {
+            Seen::Disturbed => {
+                self.disturbed = true;
+                return Ok(());
+            }
+            Seen::State { view, .. } if !self.disturbed => view,
+            _ => return Ok(()),
+        };
+        let start = *self.start.get_or_insert(view.at);
+        for pin in &view.pins {
+            if self.known.insert(pin.seq) && view.at > start + SETTLING_US {
+                self.judge(pin)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::tests::{peer, pin, state};
+
+    fn verdict(wish: Option<usize>, allocations: &[usize]) -> Result<(), String> {
+        let zone = |n: usize| (peer(n), if n < 3 { "eu" } else { "us" }.to_owned());
+        let mut invariant = Placement::new((1..=4).map(zone).collect());
+        invariant.check(&state(1, 1, |_| {}))?;
+        let mut pin = pin(7, 2, (2, 2));
+        pin.spec.user_allocations = wish.map(peer).into_iter().collect();
+        pin.allocations = allocations.iter().map(|n| peer(*n)).collect();
+        let late = state(1, 2, |view| {
+            view.at = 2 * SETTLING_US;
+            view.pins = vec![pin];
+        });
+        invariant.check(&late)
+    }
+
+    #[test]
+    fn wishes_and_zones_are_kept() {
+        assert_eq!(verdict(None, &[1, 3]), Ok(()));
+        assert!(verdict(None, &[1, 2]).is_err());
+        assert_eq!(verdict(Some(2), &[2, 1]), Ok(()));
+        assert!(verdict(Some(2), &[1, 3]).is_err());
+    }
+}
