@@ -1,6 +1,7 @@
 //! `bench`: a load generator. Each connection posts pins of fresh CIDs, one after the other.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -64,6 +65,8 @@ struct Process {
     pid: u32,
     rss_bytes: u64,
     cpu_us_per_pin: f64,
+    /// The same by what the threads are for.
+    cpu_us_per_pin_by_stage: BTreeMap<&'static str, f64>,
 }
 
 impl Text for Run {
@@ -87,6 +90,9 @@ impl Text for Run {
                 "     process {}: RSS {mb} MB | {:.0} us of CPU per pin\n",
                 p.pid, p.cpu_us_per_pin
             ));
+            for (stage, us) in &p.cpu_us_per_pin_by_stage {
+                out.push_str(&format!("       {us:>6.1} us {stage}\n"));
+            }
         }
         out
     }
@@ -199,12 +205,19 @@ impl Plan<'_> {
                 .map_or(0.0, |d| d.as_secs_f64() * 1000.0)
         };
         let processes = self.pids.iter().zip(before).filter_map(|(pid, before)| {
-            let (before, after) = ((*before)?, process::usage(*pid)?);
-            let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
+            let (before, after) = (before.as_ref()?, process::usage(*pid)?);
+            let per_pin = |before: Duration, after: Duration| {
+                after.saturating_sub(before).as_secs_f64() * 1e6 / pins.max(1) as f64
+            };
+            let stages = after.by_stage.iter().map(|(stage, after)| {
+                let before = before.by_stage.get(stage).copied();
+                (*stage, per_pin(before.unwrap_or_default(), *after))
+            });
             Some(Process {
                 pid: *pid,
                 rss_bytes: after.rss,
-                cpu_us_per_pin: cpu * 1e6 / pins.max(1) as f64,
+                cpu_us_per_pin: per_pin(before.cpu, after.cpu),
+                cpu_us_per_pin_by_stage: stages.collect(),
             })
         });
         Run {

@@ -1,15 +1,28 @@
 //! Memory and processor time of other processes of this machine.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 /// What a process has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Usage {
     /// Processor time, of user and system.
     pub(super) cpu: Duration,
+    /// Of that, by what the threads are for: a peer's stages have threads of their own.
+    pub(super) by_stage: BTreeMap<&'static str, Duration>,
     /// Memory at present, in bytes.
     pub(super) rss: u64,
 }
+
+/// Starts of the names of a peer's threads (the kernel keeps 15 bytes), and what they do.
+const STAGES: &[(&str, &str)] = &[
+    ("tokio-rt-worker", "http, raft, network"),
+    ("lane-state-read", "reads for decisions"),
+    ("lane-log-write", "log, synced"),
+    ("lane-state-appl", "apply"),
+    ("lane-state-writ", "state file"),
+];
+/// All other threads.
+const OTHER: &str = "other";
 
 /// Of a tick of `/proc/PID/stat`, on every Linux.
 const TICK: Duration = Duration::from_millis(10);
@@ -20,8 +33,30 @@ pub(super) fn usage(pid: u32) -> Option<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(Usage {
         cpu: cpu(&stat)?,
+        by_stage: by_stage(pid),
         rss: rss(&status)?,
     })
+}
+
+/// Threads that end meanwhile are left out.
+fn by_stage(pid: u32) -> BTreeMap<&'static str, Duration> {
+    let mut by_stage = BTreeMap::new();
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    for thread in threads.into_iter().flatten().flatten() {
+        let stat = fs::read_to_string(thread.path().join("stat"));
+        if let Some((stage, used)) = stat.ok().and_then(|s| Some((stage(&s)?, cpu(&s)?))) {
+            *by_stage.entry(stage).or_insert(Duration::ZERO) += used;
+        }
+    }
+    by_stage
+}
+
+/// What a thread is for, by its name: field 2, in brackets.
+fn stage(stat: &str) -> Option<&'static str> {
+    let (_, rest) = stat.split_once('(')?;
+    let (name, _) = rest.rsplit_once(')')?;
+    let known = STAGES.iter().find(|(start, _)| name.starts_with(start));
+    Some(known.map_or(OTHER, |(_, stage)| stage))
 }
 
 /// Fields 14 and 15; the second may hold spaces, so what follows its bracket is counted.
@@ -48,6 +83,9 @@ mod tests {
         let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0";
         assert_eq!(cpu(stat), Some(Duration::from_secs(2)));
         assert_eq!(rss("Name:\tx\nVmRSS:\t   12 kB\n"), Some(12 * 1024));
+        assert_eq!(stage("7 (lane-state-appl) S 1"), Some("apply"));
+        assert_eq!(stage("7 (a (b) c) S 1"), Some(OTHER));
+        assert_eq!(stage(""), None);
         assert_eq!(cpu(""), None);
         assert_eq!(rss(""), None);
     }

@@ -94,7 +94,8 @@ pub trait IpfsNode: Send + Sync + fmt::Debug {
     fn id(&self) -> BoxFuture<'_, Result<IpfsId, IpfsError>>;
     /// Version text, as the node gives it.
     fn version(&self) -> BoxFuture<'_, Result<String, IpfsError>>;
-    /// Pins; resolves when every block is held. `progress` is called as blocks arrive. Fails with
+    /// Pins what [`Self::pin_mode`] has shown not to be pinned so: a node need not look again.
+    /// Resolves when every block is held. `progress` is called as blocks arrive. Fails with
     /// [`IpfsError::Stalled`] when the count of blocks stands still for the configured time-out.
     /// Dropping the future stops the fetch.
     fn pin(

@@ -19,6 +19,7 @@ mod flush;
 mod folder;
 mod overlay;
 mod raft_log;
+mod reads;
 mod row;
 mod snapshot;
 mod state_store;

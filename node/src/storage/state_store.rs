@@ -22,9 +22,10 @@ use super::{
     error::{OpenError, ReadError, failed, guard},
     flush,
     overlay::Overlay,
+    reads::Reads,
     row::unseal,
     tables::{FILE, POSITION_KEY},
-    view::{Base, Tx, View},
+    view::{Base, Tx},
 };
 
 /// How far this peer has applied the log.
@@ -95,7 +96,7 @@ pub(super) struct Shared {
     /// The state machine.
     apply_lane: Lane,
     /// Readers: a long list must not hold up applying, nor a large flush the readers.
-    read_lane: Lane,
+    reads: Reads,
     /// Snapshot chunks.
     pub(super) snapshot_lane: Lane,
     changes: Changes,
@@ -162,7 +163,7 @@ impl StateStore {
             tuning,
             write_lane,
             apply_lane: env.lanes.lane("state-apply"),
-            read_lane: env.lanes.lane("state-read"),
+            reads: Reads::new(env.lanes.lane("state-read")),
             snapshot_lane: env.lanes.lane("state-snapshot"),
             changes: Changes::new(position.rev),
             applied: watch::Sender::new(Applied::from(&position)),
@@ -184,18 +185,7 @@ impl StateStore {
         &self,
         read: impl FnOnce(&dyn StateRead) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let shared = self.shared.clone();
-        let out = self.shared.read_lane.run(move || {
-            guard(&shared.path, || {
-                let overlay = shared.overlay.read();
-                let base = Base::open(&overlay, &shared.path)?;
-                read(&View {
-                    overlay: &overlay,
-                    base: &base,
-                })
-            })
-        });
-        Ok(out.await??)
+        self.shared.reads.read(&self.shared, read).await
     }
 
     /// Which pins change: for one reader.
@@ -303,7 +293,7 @@ impl StateStore {
     /// Length of the state file.
     pub(crate) async fn file_len(&self) -> Result<u64, ReadError> {
         let shared = self.shared.clone();
-        let len = self.shared.read_lane.run(move || {
+        let len = self.shared.reads.lane().run(move || {
             shared
                 .disk
                 .open(&shared.path, crate::env::OpenMode::Read)

@@ -7,7 +7,7 @@ use ipfs_cluster_protocol::{
     pin::{Holding, Pin, PinSpec, PinType},
     placement::{self, PlacementRequest},
     rpc::{Done, Refusal},
-    state::query,
+    state::{Member, query},
     time::Timestamp,
 };
 use tokio::time::Instant;
@@ -31,10 +31,16 @@ impl Leader {
             ));
         }
         for _ in 0..limits::DECISIONS_MAX {
-            let current = self.current(spec.cid).await?;
+            let cid = spec.cid;
+            let (current, members) = self
+                .read(move |state| {
+                    let pin = query::pin_by_cid(state, &cid)?;
+                    Ok((pin, query::members(state)?))
+                })
+                .await?;
             let allocations = match &preset {
                 Some(peers) if spec.holding() != Holding::Everywhere => peers.clone(),
-                _ => self.place(&spec, current.as_ref()).await?,
+                _ => self.place(&spec, current.as_ref(), members)?,
             };
             let if_rev = current
                 .as_ref()
@@ -139,8 +145,13 @@ impl Leader {
     }
 
     /// Who shall hold it, as the metrics of this moment say.
-    async fn place(&self, spec: &PinSpec, current: Option<&Pin>) -> Result<Vec<PeerId>, Refusal> {
-        let view = self.candidates().await?;
+    fn place(
+        &self,
+        spec: &PinSpec,
+        current: Option<&Pin>,
+        members: Vec<Member>,
+    ) -> Result<Vec<PeerId>, Refusal> {
+        let view = self.candidates_of(members);
         let current = current.map_or(&[][..], |pin| &pin.allocations);
         let request = PlacementRequest {
             cid: &spec.cid,

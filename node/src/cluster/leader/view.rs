@@ -7,7 +7,7 @@ use ipfs_cluster_protocol::{
     pin::PinSpec,
     placement::{CandidateView, PlacementRequest, Standing, place},
     rpc::Refusal,
-    state::query,
+    state::{Member, query},
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -71,10 +71,17 @@ impl Leader {
     /// All members with their standing, metrics and promised room.
     pub(crate) async fn candidates(&self) -> Result<CandidateView, Refusal> {
         let members = self.read(query::members).await?;
-        let mut view = CandidateView::new(self.0.settings.allocate_by.clone());
+        Ok(self.candidates_of(members))
+    }
+
+    /// The same of members that were read already.
+    pub(super) fn candidates_of(&self, members: Vec<Member>) -> CandidateView {
+        let names = &self.0.settings.allocate_by;
+        let lapsed = self.0.monitor.lapsed();
+        let mut view = CandidateView::new(names.clone());
         for member in members {
             let peer = member.peer;
-            let standing = if member.down_since.is_some() || self.0.monitor.is_lapsed(&peer) {
+            let standing = if member.down_since.is_some() || lapsed.contains(&peer) {
                 Standing::Down
             } else if member.draining {
                 Standing::Draining
@@ -82,16 +89,16 @@ impl Leader {
                 Standing::Up
             };
             let reserved = self.0.reservations.of(&peer);
-            let names = &self.0.settings.allocate_by;
-            let metrics: BTreeMap<&String, _> = names
+            let metrics: Vec<_> = names
                 .iter()
-                .filter_map(|name| Some((name, self.0.monitor.fresh(name, &peer)?)))
+                .map(|name| (name, self.0.monitor.fresh(name, &peer)))
                 .collect();
-            view.add(peer, standing, reserved, |name| {
-                metrics.get(&name.to_owned())
+            view.add(peer, standing, reserved, |wanted| {
+                let (_, metric) = metrics.iter().find(|(name, _)| *name == wanted)?;
+                metric.as_ref()
             });
         }
-        Ok(view)
+        view
     }
 
     pub(super) fn reserve(&self, peers: &[PeerId]) {

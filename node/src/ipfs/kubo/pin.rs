@@ -49,9 +49,6 @@ impl Kubo {
         request: PinRequest,
         mut progress: Box<dyn FnMut(PinProgress) + Send>,
     ) -> Result<(), IpfsError> {
-        if self.is_pinned(request.cid, request.mode).await? {
-            return Ok(());
-        }
         // Ends with the pin, whether the origins answered or not.
         let _connecting = self.connect_origins(&request.origins);
         if request.mode == PinMode::Recursive && self.update_pin(&request).await {
