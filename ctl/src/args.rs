@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use ipfs_cluster_protocol::command_line::{self, Flags};
 
 use crate::{
     cmd::{add::AddArgs, bench::BenchArgs, health::HealthArgs, pin::PinArgs},
@@ -13,14 +14,38 @@ use crate::{
 };
 
 /// Controls an IPFS Cluster peer through its API.
+///
+/// The API is looked for at /ip4/127.0.0.1/tcp/9094; --host names another place, or several: they
+/// are tried in order until one can be reached. With the swarm address of a peer, /p2p/ID included,
+/// requests travel inside the cluster's own network, and --secret is needed.
 #[derive(Debug, Parser)]
-#[command(name = "ipfs-cluster-ctl", version = VERSION, disable_help_subcommand = false)]
+#[command(
+    name = NAME,
+    version = VERSION,
+    disable_version_flag = true,
+    after_long_help = EXAMPLES,
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
+
+const NAME: &str = "ipfs-cluster-ctl";
+
+const EXAMPLES: &str = "\
+Examples:
+  ipfs-cluster-ctl add --rmin 2 --rmax 3 FILE       store a file on two or three peers
+  ipfs-cluster-ctl pin add --wait CID               pin, and return once it is pinned
+  ipfs-cluster-ctl pin add --expire-in 24h CID      pin for a day
+  ipfs-cluster-ctl status --filter error            what failed, where and why
+  ipfs-cluster-ctl --enc json pin ls | jq .cid      for other programs
+  ipfs-cluster-ctl --host /dns4/a.example/tcp/9094 --basic-auth USER:PASSWORD id
+
+Exit codes:
+  0 done, 1 wrong usage or no server, 2 the server answered with an error, 3 no such command,
+  62 --wait-timeout ran out, 125 cancelled";
 
 /// The version of the API, which is that of the program this one stands in for.
 const VERSION: &str = ipfs_cluster_protocol::api::id::API_VERSION;
@@ -38,10 +63,10 @@ pub(crate) struct Global {
     /// The cluster's secret (64 hex digits), for addresses with /p2p/PEER
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) secret: String,
-    /// Use https (not available in this build)
+    /// Use https for addresses over TCP
     #[arg(short = 's', long)]
     pub(crate) https: bool,
-    /// Accept any certificate
+    /// Accept any certificate, with --https
     #[arg(long)]
     pub(crate) no_check_certificate: bool,
     /// Form of the output: text or json
@@ -53,7 +78,7 @@ pub(crate) struct Global {
     /// Print requests and answers to stderr
     #[arg(short = 'd', long)]
     pub(crate) debug: bool,
-    /// USER[:PASSWORD] of a protected API
+    /// USER[:PASSWORD] of a protected API; uses https, see --force-http
     #[arg(
         long,
         env = "CLUSTER_CREDENTIALS",
@@ -65,6 +90,9 @@ pub(crate) struct Global {
     /// Send credentials over plain http
     #[arg(short = 'f', long)]
     pub(crate) force_http: bool,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 /// The commands.
@@ -90,10 +118,12 @@ pub(crate) enum Command {
     Status {
         /// All pins if none is given
         cids: Vec<String>,
-        /// Ask this peer alone
-        #[arg(short, long)]
+        /// Ask the contacted peer alone
+        #[arg(long)]
         local: bool,
-        /// Comma list of statuses
+        /// Comma list of statuses, of all pins: cluster_error, pin_error, unpin_error, error, pinned,
+        /// pinning, unpinning, unpinned, remote, pin_queued, unpin_queued, queued, sharded,
+        /// unexpectedly_unpinned
         #[arg(long, default_value = "", hide_default_value = true)]
         filter: String,
     },
@@ -101,8 +131,8 @@ pub(crate) enum Command {
     Recover {
         /// All that failed if none is given
         cid: Option<String>,
-        /// At this peer alone
-        #[arg(short, long)]
+        /// At the contacted peer alone
+        #[arg(long)]
         local: bool,
     },
     /// Watch the cluster
@@ -117,10 +147,15 @@ pub(crate) enum Command {
     },
     /// Measure pins per second
     Bench(BenchArgs),
-    /// Print a script of completions
+    /// Print a script of completions, for a file that the shell reads
     Completion {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Print the manual page, for `man -l -`, or write one for each command
+    Man {
+        /// Where to
+        folder: Option<PathBuf>,
     },
     /// List all commands
     #[command(hide = true)]
@@ -147,41 +182,62 @@ pub(crate) enum Peers {
 pub(crate) enum Ipfs {
     /// Collect garbage
     Gc {
-        /// At this peer alone
-        #[arg(short, long)]
+        /// At the contacted peer alone
+        #[arg(long)]
         local: bool,
     },
 }
 
 /// Reads the command line, or prints what is to be said instead.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Code> {
-    let args = args.into_iter().map(long_form);
-    let parsed = Args::command()
-        .try_get_matches_from(args)
+    let words = command_line::rewrite(args, &flags(&whole()));
+    let parsed = whole()
+        .try_get_matches_from(words)
         .and_then(|matches| Args::from_arg_matches(&matches));
     parsed.map_err(|e| tell(&e))
 }
 
-/// `-rmin` is `--rmin`: flags of several letters may have one dash.
-fn long_form(arg: OsString) -> OsString {
-    let Some(text) = arg.to_str() else { return arg };
-    let name = text.strip_prefix('-').unwrap_or_default();
-    let mut chars = name.chars();
-    let letters = chars.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && chars
-            .next()
-            .is_some_and(|c| c.is_ascii_alphanumeric() || c == '-');
-    if letters {
-        format!("-{text}").into()
-    } else {
-        arg
+/// The tree of commands, `help` and its flags included.
+pub(crate) fn whole() -> clap::Command {
+    let mut command = Args::command();
+    command.build();
+    command.mut_subcommand("help", |help| help.alias("h"))
+}
+
+/// The flags of a command and of all below it.
+fn flags(command: &clap::Command) -> Flags {
+    let mut found = Flags::default();
+    for arg in command.get_arguments().filter(|a| !a.is_positional()) {
+        let takes = arg.get_num_args().unwrap_or_default();
+        let kind = if takes.max_values() == 0 {
+            &mut found.switches
+        } else if takes.min_values() == 0 {
+            &mut found.optional
+        } else {
+            &mut found.values
+        };
+        let long = arg.get_long_and_visible_aliases().unwrap_or_default();
+        kind.extend(long.into_iter().map(str::to_owned));
+        let short = arg.get_short_and_visible_aliases().unwrap_or_default();
+        kind.extend(short.into_iter().map(|c| c.to_string()));
     }
+    for below in command.get_subcommands() {
+        found
+            .below
+            .insert(below.get_name().to_owned(), flags(below));
+    }
+    found
 }
 
 fn tell(e: &clap::Error) -> Code {
     match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
             let _ = e.print();
+            Code::Done
+        }
+        ErrorKind::DisplayVersion => {
+            // Nobody to tell when stdout is closed.
+            let _ = crate::output::write(&format!("{NAME} version {VERSION}\n"));
             Code::Done
         }
         ErrorKind::InvalidSubcommand => {
@@ -199,8 +255,7 @@ fn tell(e: &clap::Error) -> Code {
 
 /// Prints the help of a command, or of a command's subcommand.
 pub(crate) fn help(path: &[&str]) -> Code {
-    let mut command = Args::command();
-    command.build();
+    let mut command = whole();
     let found = path
         .iter()
         .try_fold(&mut command, |c, name| c.find_subcommand_mut(name));
@@ -230,6 +285,8 @@ mod tests {
         for line in [
             "",
             "id",
+            "-enc=json --debug=true -timeout 5 id",
+            "pin add -wait=false -name -odd- -metadata a=b Qm",
             "--enc json --host /ip4/1.2.3.4/tcp/1 peers ls",
             "-l /unix/x -t 5 -d --basic-auth u:p -f version",
             "add -r -q --rmin 2 --rmax 3 -n name --metadata a=b --metadata c=d --allocs A,B --wait --wt 5m -w file",
@@ -247,8 +304,27 @@ mod tests {
             "health alerts",
             "ipfs gc --local",
             "completion bash",
+            "man",
+            "h",
+            "--v",
         ] {
-            assert!(read(line).is_ok(), "{line}");
+            let said = read(line).err();
+            assert!(said.is_none() || said == Some(Code::Done), "{line}");
+        }
+    }
+
+    /// Scripts of the Go cluster check that a terminal of 120 columns shows every help as it is.
+    #[test]
+    fn no_help_is_wider_than_a_terminal() {
+        let mut open = vec![whole()];
+        while let Some(mut command) = open.pop() {
+            let help = command.render_long_help().to_string();
+            let short = command.render_help().to_string();
+            for line in help.lines().chain(short.lines()) {
+                let width = line.chars().count();
+                assert!(width <= 120, "{}: {line}", command.get_name());
+            }
+            open.extend(command.get_subcommands().cloned());
         }
     }
 

@@ -49,7 +49,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Call(#[from] Error),
     /// `--wait-timeout` ran out.
-    #[error("the wait timed out")]
+    #[error("error waiting for pin status: context deadline exceeded")]
     WaitTimeout,
 }
 

@@ -8,6 +8,7 @@ pub mod api;
 pub mod blocks;
 pub mod codec;
 pub mod command;
+pub mod command_line;
 pub mod content;
 pub mod export;
 pub mod gossip;

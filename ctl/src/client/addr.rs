@@ -26,10 +26,13 @@ pub enum Target {
         /// Who it is.
         peer: PeerId,
     },
+    /// A name whose records say where: [`resolve`](super::resolve) replaces it.
+    DnsAddr(String),
 }
 
 impl Target {
-    /// Reads `/ip4|ip6|dns|dns4|dns6/…/tcp/…`, `/unix/…`, or any multiaddr that ends in `/p2p/…`.
+    /// Reads `/ip4|ip6|dns|dns4|dns6/…/tcp/…`, `/unix/…`, `/dnsaddr/…`, or any multiaddr that ends in
+    /// `/p2p/…`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse = |why: &str| Error::Address {
             text: text.to_owned(),
@@ -47,6 +50,10 @@ impl Target {
             };
             let peer = PeerId::from_bytes(&peer.to_bytes()).map_err(|e| refuse(&e.why))?;
             return Ok(Self::Libp2p { address, peer });
+        }
+        let mut parts = address.iter();
+        if let (Some(Protocol::Dnsaddr(name)), None) = (parts.next(), parts.next()) {
+            return Ok(Self::DnsAddr(name.into_owned()));
         }
         let mut parts = address.iter();
         let host = match parts.next() {
@@ -83,6 +90,7 @@ impl Target {
             Self::Tcp { host, port } => format!("{host}:{port}"),
             Self::Unix(_) => "localhost".to_owned(),
             Self::Libp2p { peer, .. } => peer.to_string(),
+            Self::DnsAddr(name) => name.clone(),
         }
     }
 }
@@ -93,6 +101,7 @@ impl fmt::Display for Target {
             Self::Tcp { .. } => f.write_str(&self.authority()),
             Self::Unix(path) => write!(f, "/unix{}", path.display()),
             Self::Libp2p { address, peer } => write!(f, "{address}/p2p/{peer}"),
+            Self::DnsAddr(name) => write!(f, "/dnsaddr/{name}"),
         }
     }
 }
@@ -113,6 +122,7 @@ mod tests {
             ("/unix/run/api.sock", "localhost"),
             (&format!("/ip4/127.0.0.1/tcp/9096/p2p/{PEER}"), PEER),
             (&format!("/dnsaddr/a.example/p2p/{PEER}"), PEER),
+            ("/dnsaddr/a.example", "a.example"),
         ] {
             assert_eq!(Target::parse(text).unwrap().authority(), host, "{text}");
         }
@@ -130,6 +140,15 @@ mod tests {
             "/ip4/1.2.3.4/udp/1",
         ] {
             assert!(Target::parse_list(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn garbage_never_panics(text in "(/[a-z0-9.:]{0,9}|[ -~é]{0,5}){0,6}") {
+            if let Ok(list) = Target::parse_list(&text) {
+                proptest::prop_assert!(list.iter().all(|t| !t.authority().is_empty()), "{list:?}");
+            }
         }
     }
 }

@@ -89,7 +89,10 @@ impl Answer {
                 why: because(&e),
             })?;
             match frame.into_data() {
-                Ok(data) => return Ok(Some(data)),
+                Ok(data) => {
+                    self.client.tell_bytes(&data);
+                    return Ok(Some(data));
+                }
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
                         self.trailers = trailers;
@@ -115,7 +118,6 @@ impl Answer {
     pub(super) async fn object<T: DeserializeOwned>(mut self) -> Result<T, Error> {
         // Lists that are not streamed (metrics of a large cluster) are larger than a request.
         let body = self.whole(limits::JSON_BODY_BYTES_MAX * 16).await?;
-        self.client.tell(&String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).map_err(|e| Error::Decode(e.to_string()))
     }
 

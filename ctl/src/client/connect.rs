@@ -1,15 +1,21 @@
 //! Byte streams to targets: the only place of the client that knows sockets.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    sync::OnceCell,
 };
 
-use super::addr::Target;
-use super::libp2p::Dialer;
+use tokio_rustls::TlsConnector;
+
+use super::{
+    addr::Target,
+    libp2p::Dialer,
+    tls::{self, Tls},
+};
 
 /// Both directions of a byte pipe.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -27,12 +33,24 @@ pub trait Connector: Send + Sync {
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The sockets of this machine, and libp2p over them.
-#[derive(Debug, Default)]
+/// The sockets of this machine, TLS and libp2p over them.
+#[derive(Clone, Default)]
 pub struct Sockets {
     /// Made at the first libp2p target.
-    dialer: Arc<tokio::sync::OnceCell<Dialer>>,
+    dialer: Arc<OnceCell<Dialer>>,
     secret: Option<[u8; 32]>,
+    /// For targets over TCP.
+    tls: Option<Tls>,
+    /// Made at the first connection that needs it.
+    connector: Arc<OnceCell<TlsConnector>>,
+}
+
+impl fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sockets")
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Sockets {
@@ -40,41 +58,51 @@ impl Sockets {
     #[must_use]
     pub fn new(secret: Option<[u8; 32]>) -> Self {
         Self {
-            dialer: Arc::default(),
             secret,
+            ..Self::default()
+        }
+    }
+
+    /// With TLS to targets over TCP.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self {
+            tls: Some(tls),
+            ..self
+        }
+    }
+
+    async fn open(&self, target: &Target) -> io::Result<ByteStream> {
+        match target {
+            Target::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                let Some(tls) = self.tls else {
+                    return Ok(Box::new(stream));
+                };
+                let make = || async { tls::connector(tls) };
+                let connector = self.connector.get_or_try_init(make).await?;
+                tls::secure(connector, host, stream).await
+            }
+            Target::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Target::Libp2p { address, peer } => {
+                let start = || async { Dialer::start(self.secret) };
+                let dialer = self.dialer.get_or_try_init(start).await?;
+                dialer.open(address.clone(), peer).await
+            }
+            Target::DnsAddr(_) => Err(io::Error::other("the name is still to be resolved")),
         }
     }
 }
 
 impl Connector for Sockets {
     fn connect(&self, target: &Target) -> BoxFuture<'static, io::Result<ByteStream>> {
-        let (target, dialer, secret) = (target.clone(), self.dialer.clone(), self.secret);
+        let (sockets, target) = (self.clone(), target.clone());
         Box::pin(async move {
-            let connected = tokio::time::timeout(CONNECT_TIMEOUT, open(&target, &dialer, secret));
+            let connected = tokio::time::timeout(CONNECT_TIMEOUT, sockets.open(&target));
             connected
                 .await
                 .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection")))
         })
-    }
-}
-
-async fn open(
-    target: &Target,
-    dialer: &tokio::sync::OnceCell<Dialer>,
-    secret: Option<[u8; 32]>,
-) -> io::Result<ByteStream> {
-    match target {
-        Target::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream))
-        }
-        Target::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-        Target::Libp2p { address, peer } => {
-            let dialer = dialer
-                .get_or_try_init(|| async { Dialer::start(secret) })
-                .await?;
-            dialer.open(address.clone(), peer).await
-        }
     }
 }

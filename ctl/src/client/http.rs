@@ -52,7 +52,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What a client tells of its work: the request's method and path, then the answer's status.
+/// What a client tells of its work: the request's method and path, then the answer's status and the
+/// pieces of its body.
 pub type Exchange = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How a client works.
@@ -207,6 +208,13 @@ impl Client {
     pub(super) fn tell(&self, text: &str) {
         if let Some(watch) = &self.0.options.watch {
             watch(text);
+        }
+    }
+
+    /// Tells the watcher what came.
+    pub(super) fn tell_bytes(&self, bytes: &[u8]) {
+        if self.0.options.watch.is_some() {
+            self.tell(String::from_utf8_lossy(bytes).trim_end());
         }
     }
 

@@ -11,11 +11,13 @@ mod status;
 mod tree;
 mod wait;
 
-use std::{sync::Arc, time::Duration};
+use std::{io::IsTerminal, path::Path, sync::Arc, time::Duration};
 
-use clap::CommandFactory;
 use futures::{Stream, StreamExt, TryStreamExt};
-use ipfs_cluster_ctl::client::{Client, Credentials, Error, Options, Sockets, Target};
+use indicatif::ProgressBar;
+use ipfs_cluster_ctl::client::{
+    Client, Credentials, Error, Options, Sockets, Target, Tls, resolve,
+};
 use ipfs_cluster_protocol::{
     api::error::{parse_cid, parse_peer},
     id::{Cid, PeerId},
@@ -23,7 +25,7 @@ use ipfs_cluster_protocol::{
 use serde::Serialize;
 
 use crate::{
-    args::{Args, Command, Global, Ipfs, help},
+    args::{Args, Command, Global, Ipfs, help, whole},
     exit::{Code, Failure},
     output::{self, Encoding, Text},
 };
@@ -46,7 +48,7 @@ pub(crate) async fn run(args: Args) -> Code {
     };
     let work = async {
         let context = Context {
-            client: client(&args.global)?,
+            client: client(&args.global).await?,
             encoding,
         };
         context.dispatch(command).await
@@ -59,19 +61,12 @@ pub(crate) async fn run(args: Args) -> Code {
     }
 }
 
-fn client(global: &Global) -> Result<Client, Failure> {
-    let doing = "creating client";
-    let targets = Target::parse_list(&global.host).map_err(|e| Failure::local(doing, e))?;
-    let over_tcp = targets.iter().any(|t| matches!(t, Target::Tcp { .. }));
-    let wants_https = global.https || (!global.basic_auth.is_empty() && !global.force_http);
-    if over_tcp && wants_https {
-        return Err(Failure::local(
-            doing,
-            "https is not available in this build: leave --https out, add --force-http to send \
-             credentials over plain http, or reach the API over libp2p or a unix socket",
-        ));
-    }
-    let secret = secret(&global.secret).map_err(|text| Failure::local(doing, text))?;
+async fn client(global: &Global) -> Result<Client, Failure> {
+    let targets = Target::parse_list(&global.host);
+    let targets = targets.map_err(|e| Failure::local("parsing host multiaddress", e))?;
+    let targets = resolve(targets).await;
+    let targets = targets.map_err(|e| Failure::local("resolving host multiaddress", e))?;
+    let secret = secret(&global.secret).map_err(|text| Failure::local("parsing secret", text))?;
     let credentials = (!global.basic_auth.is_empty()).then(|| {
         let (user, password) = global
             .basic_auth
@@ -89,11 +84,39 @@ fn client(global: &Global) -> Result<Client, Failure> {
             .debug
             .then(|| Arc::new(|text: &str| eprintln!("{text}")) as _),
     };
-    Ok(Client::with(
-        Arc::new(Sockets::new(secret)),
-        targets,
-        options,
-    )?)
+    let sockets = match tls(global, &targets) {
+        Some(tls) => Sockets::new(secret).with_tls(tls),
+        None => Sockets::new(secret),
+    };
+    Ok(Client::with(Arc::new(sockets), targets, options)?)
+}
+
+/// Whether targets over TCP are reached over TLS: if asked for, and with credentials unless they may
+/// be sent in the open.
+fn tls(global: &Global, targets: &[Target]) -> Option<Tls> {
+    let over_tcp = targets.iter().any(|t| matches!(t, Target::Tcp { .. }));
+    let implied = !global.basic_auth.is_empty() && !global.force_http;
+    if !over_tcp || !(global.https || implied) {
+        return None;
+    }
+    if !global.https {
+        eprintln!(
+            "https is used because there are credentials; --force-http sends them over plain http"
+        );
+    }
+    Some(if global.no_check_certificate {
+        Tls::AnyCertificate
+    } else {
+        Tls::Trusted
+    })
+}
+
+/// Counts what went to a file or a pipe, for those who wait in front of a terminal.
+fn counter() -> ProgressBar {
+    if std::io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    wait::progress_bar("{spinner} {pos} {elapsed}")
 }
 
 fn secret(text: &str) -> Result<Option<[u8; 32]>, &'static str> {
@@ -129,8 +152,9 @@ impl Context {
             Command::Bench(args) => self.bench(args).await?,
             Command::Completion { shell } => {
                 let name = "ipfs-cluster-ctl";
-                clap_complete::generate(shell, &mut Args::command(), name, &mut std::io::stdout());
+                clap_complete::generate(shell, &mut whole(), name, &mut std::io::stdout());
             }
+            Command::Man { folder } => manual(folder.as_deref())?,
             Command::Commands => list_commands()?,
         }
         Ok(Code::Done)
@@ -149,9 +173,12 @@ impl Context {
         &self,
         mut items: impl Stream<Item = Result<T, Error>> + Unpin,
     ) -> Result<(), Failure> {
+        let bar = counter();
         while let Some(item) = items.try_next().await? {
             self.encoding.print(&item)?;
+            bar.inc(1);
         }
+        bar.finish_and_clear();
         Ok(())
     }
 
@@ -171,22 +198,31 @@ impl Context {
     }
 }
 
+/// One command a line, with those it is made of.
 fn list_commands() -> Result<(), Failure> {
     let mut text = String::new();
-    let root = Args::command();
-    for command in root.get_subcommands().filter(|c| !c.is_hide_set()) {
-        let mut names: Vec<String> = command
-            .get_subcommands()
-            .map(|sub| format!("{} {}", command.get_name(), sub.get_name()))
-            .collect();
-        if names.is_empty() {
-            names.push(command.get_name().to_owned());
-        }
-        for name in names {
-            text.push_str(&format!("ipfs-cluster-ctl {name}\n"));
+    let root = whole();
+    for command in root.get_subcommands() {
+        let name = format!("{} {}", root.get_name(), command.get_name());
+        text.push_str(&format!("{name}\n"));
+        if command.get_name() != "help" {
+            for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
+                text.push_str(&format!("{name} {}\n", below.get_name()));
+            }
         }
     }
     output::write(&text).map_err(|e| Failure::local("printing", e))
+}
+
+/// The manual page of the program, or those of all commands into a folder.
+fn manual(folder: Option<&Path>) -> Result<(), Failure> {
+    let written = match folder {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(whole(), folder))
+        }
+        None => clap_mangen::Man::new(whole()).render(&mut std::io::stdout()),
+    };
+    written.map_err(|e| Failure::local("writing the manual", e))
 }
 
 /// Reads a CID of the command line.
@@ -196,5 +232,5 @@ pub(crate) fn cid(text: &str) -> Result<Cid, Failure> {
 
 /// Reads a peer ID of the command line.
 pub(crate) fn peer(text: &str) -> Result<PeerId, Failure> {
-    parse_peer(text).map_err(|e| Failure::local("parsing peer id", e))
+    parse_peer(text).map_err(|e| Failure::local("parsing peer ID", e))
 }

@@ -130,7 +130,7 @@ impl Context {
         flags: &AfterFlags,
         status: TrackerStatus,
     ) -> Result<(), Failure> {
-        if flags.wait {
+        let reached = if flags.wait {
             let limit = match status {
                 TrackerStatus::Pinned => flags.how.limit(i64::from(pin.replication_factor_min)),
                 _ => flags.how.limit(0),
@@ -140,13 +140,18 @@ impl Context {
                 status,
                 limit,
             };
-            let info = self.wait_for(goal, flags.how.timeout()?).await?;
-            self.encoding.print(&info)
-        } else if flags.no_status {
-            self.encoding.print(pin)
+            Some(self.wait_for(goal, flags.how.timeout()?).await?)
         } else {
-            self.encoding.print(&self.settled(pin.cid).await?)
+            None
+        };
+        if flags.no_status {
+            return self.encoding.print(pin);
         }
+        let info = match reached {
+            Some(info) => info,
+            None => self.settled(pin.cid).await?,
+        };
+        self.encoding.print(&info)
     }
 }
 

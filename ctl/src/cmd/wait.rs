@@ -56,15 +56,12 @@ impl Goal {
                 _ => concerned += 1,
             }
         }
-        let wanted = if self.limit > 0 {
-            self.limit
-        } else {
-            concerned
-        };
-        if done >= wanted && done > 0 {
+        let limit = self.limit.min(info.peer_map.len());
+        let wanted = if limit > 0 { limit } else { concerned };
+        if done >= wanted {
             Reached::All
         } else {
-            Reached::Part(done, wanted.max(1))
+            Reached::Part(done, wanted)
         }
     }
 }
@@ -100,7 +97,11 @@ impl Context {
                 }
                 Reached::Failed(status, error) => {
                     bar.finish_and_clear();
-                    let text = format!("a peer reported {status}: {error}");
+                    let wanted = goal.status;
+                    let text = format!(
+                        "error has occurred while attempting to reach status: {wanted} \
+                         (a peer is at {status}: {error})"
+                    );
                     return Err(Failure::local("waiting for pin status", text));
                 }
             }
@@ -174,6 +175,13 @@ mod tests {
         assert_eq!(reached(0, &["pinned", "pinning"]), Reached::Part(1, 2));
         assert_eq!(reached(1, &["pinned", "pinning"]), Reached::All);
         assert_eq!(reached(2, &["remote", "remote"]), Reached::Part(0, 2));
+        assert_eq!(reached(0, &["remote", "remote"]), Reached::All);
+    }
+
+    #[test]
+    fn no_more_peers_are_waited_for_than_there_are() {
+        assert_eq!(reached(5, &["pinned", "pinned"]), Reached::All);
+        assert_eq!(reached(5, &["pinned", "pinning"]), Reached::Part(1, 2));
     }
 
     #[test]

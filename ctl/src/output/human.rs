@@ -14,14 +14,15 @@ pub(crate) fn bytes(n: u64) -> String {
         scale = scale.saturating_mul(1000);
         unit += 1;
     }
-    let tenths = u128::from(n) * 10 / u128::from(scale);
+    // To the nearest tenth; from ten on to the nearest whole, halves to the even one.
+    let (n, scale) = (u128::from(n), u128::from(scale));
+    let tenths = (n * 20 + scale) / (2 * scale);
     let (whole, tenth) = (tenths / 10, tenths % 10);
     if whole < 10 && unit > 0 {
-        format!("{whole}.{tenth} {}", UNITS[unit])
-    } else {
-        // Rounded, as the fraction is not shown.
-        format!("{} {}", (tenths + 5) / 10, UNITS[unit])
+        return format!("{whole}.{tenth} {}", UNITS[unit]);
     }
+    let up = tenth > 5 || (tenth == 5 && whole % 2 == 1);
+    format!("{} {}", whole + u128::from(up), UNITS[unit])
 }
 
 /// Nanoseconds since the Unix epoch.
@@ -49,6 +50,8 @@ pub(crate) fn when(at: i128, now: i128) -> String {
         s if s < WEEK => (s / DAY, "day"),
         s if s < MONTH => (s / WEEK, "week"),
         s if s < YEAR => (s / MONTH, "month"),
+        s if s < 18 * MONTH => (1, "year"),
+        s if s < 2 * YEAR => (2, "year"),
         s if s < 37 * YEAR => (s / YEAR, "year"),
         _ => return format!("a long while {side}"),
     };
@@ -68,6 +71,11 @@ mod tests {
             (1000, "1.0 kB"),
             (10_000_000_000, "10 GB"),
             (1_234_567, "1.2 MB"),
+            (1_250_000, "1.3 MB"),
+            (9_960_000, "10 MB"),
+            (10_500, "10 kB"),
+            (11_500, "12 kB"),
+            (999_999, "1000 kB"),
             (u64::MAX, "18 EB"),
         ] {
             assert_eq!(bytes(n), text);
@@ -84,6 +92,8 @@ mod tests {
             (-60, "1 minute ago"),
             (7200, "2 hours from now"),
             (-86_400 * 400, "1 year ago"),
+            (86_400 * 545, "2 years from now"),
+            (-86_400 * 365 * 60, "a long while ago"),
         ] {
             assert_eq!(when(seconds * second, 0), text);
         }

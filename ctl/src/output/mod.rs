@@ -40,6 +40,7 @@ impl Encoding {
     /// Prints one object to stdout.
     pub(crate) fn print<T: Serialize + Text>(self, object: &T) -> Result<(), Failure> {
         let text = match self {
+            Self::Text if console::colors_enabled() => object.coloured(),
             Self::Text => object.text(),
             Self::Json => json(object).map_err(|e| Failure::local("printing", e))?,
         };
@@ -67,18 +68,18 @@ fn json<T: Serialize>(object: &T) -> serde_json::Result<String> {
 /// Says why a command failed, where the user (or a script) expects it, and with which code to end.
 pub(crate) fn failed(failure: &Failure, encoding: Encoding) -> Code {
     match failure {
-        Failure::Call(Error::Api { code, message }) => {
+        Failure::Call(e) => {
+            // Code 0 says that there is no answer: scripts of the Go program read it here as well.
             let body = ErrorBody {
-                code: *code,
-                message: message.clone(),
+                code: e.code(),
+                message: e.to_string(),
             };
             // A closed stdout leaves nobody to tell.
             let _ = encoding.print(&body);
-            Code::Server
-        }
-        Failure::Call(e) => {
-            eprintln!("error connecting: {e}");
-            Code::Usage
+            match e {
+                Error::Api { .. } => Code::Server,
+                _ => Code::Usage,
+            }
         }
         Failure::Local { .. } => {
             eprintln!("{failure}");

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use console::Style;
 use ipfs_cluster_ctl::client::Bandwidth;
 use ipfs_cluster_protocol::{
     api::{
@@ -11,7 +12,7 @@ use ipfs_cluster_protocol::{
         id::{Id, Version},
         metrics::{Alert, Metric},
         pin::Pin,
-        status::GlobalPinInfo,
+        status::{GlobalPinInfo, TrackerStatus},
         time::Time,
     },
     pin::PinMode,
@@ -23,12 +24,39 @@ use super::human;
 pub(crate) trait Text {
     /// The text.
     fn text(&self) -> String;
+
+    /// The same for a terminal that shows colours.
+    fn coloured(&self) -> String {
+        self.text()
+    }
 }
 
 impl<T: Text> Text for Vec<T> {
     fn text(&self) -> String {
         self.iter().map(Text::text).collect()
     }
+
+    fn coloured(&self) -> String {
+        self.iter().map(Text::coloured).collect()
+    }
+}
+
+/// A word as it is.
+fn plain_status(_: TrackerStatus, word: &str) -> String {
+    word.to_owned()
+}
+
+/// A word in the colour of a status.
+fn coloured_status(status: TrackerStatus, word: &str) -> String {
+    use TrackerStatus as S;
+    let style = Style::new().force_styling(true);
+    let style = match status {
+        S::Pinned | S::Unpinned => style.green(),
+        S::ClusterError | S::PinError | S::UnpinError | S::UnexpectedlyUnpinned => style.red(),
+        S::Pinning | S::Unpinning | S::PinQueued | S::UnpinQueued => style.yellow(),
+        _ => style.dim(),
+    };
+    style.apply_to(word).to_string()
 }
 
 /// A line.
@@ -122,7 +150,7 @@ impl Text for Pin {
         let expires = if self.expire_at.is_zero() {
             "∞".to_owned()
         } else {
-            from_now(self.expire_at)
+            plain(self.expire_at)
         };
         let added = if self.timestamp.is_zero() {
             "unknown".to_owned()
@@ -151,31 +179,39 @@ fn from_now(at: Time) -> String {
 
 impl Text for GlobalPinInfo {
     fn text(&self) -> String {
-        let mut out = self.cid.to_string();
-        if !self.name.is_empty() {
-            let _ = write!(out, " | {}", self.name);
-        }
-        out.push_str(":\n");
-        for (peer, info) in &self.peer_map {
-            let name = if info.peername.is_empty() {
-                peer.to_string()
-            } else {
-                info.peername.clone()
-            };
-            let status = info.status.as_str().to_uppercase();
-            let error = if info.error.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", info.error)
-            };
-            let _ = writeln!(
-                out,
-                "    > {name:<20} : {status}{error} | {} | Attempts: {} | Priority: {}",
-                info.timestamp, info.attempt_count, info.priority_pin
-            );
-        }
-        out
+        status_lines(self, plain_status)
     }
+
+    fn coloured(&self) -> String {
+        status_lines(self, coloured_status)
+    }
+}
+
+fn status_lines(info: &GlobalPinInfo, paint: fn(TrackerStatus, &str) -> String) -> String {
+    let mut out = info.cid.to_string();
+    if !info.name.is_empty() {
+        let _ = write!(out, " | {}", info.name);
+    }
+    out.push_str(":\n");
+    for (peer, at) in &info.peer_map {
+        let name = if at.peername.is_empty() {
+            peer.to_string()
+        } else {
+            at.peername.clone()
+        };
+        let status = paint(at.status, &at.status.as_str().to_uppercase());
+        let error = if at.error.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", at.error)
+        };
+        let _ = writeln!(
+            out,
+            "    > {name:<20} : {status}{error} | {} | Attempts: {} | Priority: {}",
+            at.timestamp, at.attempt_count, at.priority_pin
+        );
+    }
+    out
 }
 
 impl Text for AddedOutput {
@@ -240,18 +276,13 @@ impl Text for std::collections::BTreeMap<String, Bandwidth> {
     fn text(&self) -> String {
         let mut out = String::new();
         for (protocol, b) in self {
-            let name = if protocol.is_empty() {
-                "other"
-            } else {
-                protocol
-            };
             let size = |n: i64| human::bytes(u64::try_from(n).unwrap_or(0));
             let _ = writeln!(
                 out,
-                "{name} | In: {} ({:.0} B/s) | Out: {} ({:.0} B/s)",
+                "{protocol:>25}: In: {:>7}. Out: {:>7}. RateIn: {:.2}B/s. RateOut: {:.2}B/s",
                 size(b.total_in),
-                b.rate_in,
                 size(b.total_out),
+                b.rate_in,
                 b.rate_out
             );
         }
@@ -319,5 +350,71 @@ mod tests {
                 "{CID}:\n    > peer1                : PIN_ERROR: no | 2026-11-22T13:57:16Z | Attempts: 3 | Priority: false\n"
             )
         );
+    }
+
+    #[test]
+    fn an_expiry_is_a_date_and_an_everywhere_pin_says_so() {
+        let pin: Pin = read(&format!(
+            r#"{{"cid":"{CID}","name":"","replication_factor_min":-1,"replication_factor_max":-1,"mode":"direct","max_depth":0,"expire_at":"2027-01-02T03:04:05Z"}}"#
+        ));
+        assert_eq!(
+            pin.text(),
+            format!(
+                "{CID} |  | PIN-DIRECT | Repl. Factor: -1 | Allocations: [everywhere] | Direct | Metadata: no | Exp: 2027-01-02 03:04:05 | Added: unknown\n"
+            )
+        );
+    }
+
+    #[test]
+    fn traffic_is_a_table() {
+        let traffic = Bandwidth {
+            total_in: 1_250_000,
+            total_out: 12,
+            rate_in: 1.5,
+            rate_out: 0.0,
+        };
+        let all = std::collections::BTreeMap::from([("/ipfs/id/1.0.0".to_owned(), traffic)]);
+        assert_eq!(
+            all.text(),
+            "           /ipfs/id/1.0.0: In:  1.3 MB. Out:    12 B. RateIn: 1.50B/s. RateOut: 0.00B/s\n"
+        );
+    }
+
+    #[test]
+    fn metrics_and_alerts_tell_times_from_now() {
+        let now = i64::try_from(human::now_nanos()).unwrap();
+        let metric = format!(
+            r#""name":"freespace","peer":"{P1}","value":"10000000000","expire":{},"valid":true,"weight":10000000000,"partitionable":false,"received_at":0"#,
+            now + 26_900_000_000
+        );
+        let metric: Metric = read(&format!("{{{metric}}}"));
+        assert_eq!(
+            metric.text(),
+            format!("{P1} | freespace: 10 GB | Expires in: 26 seconds from now\n")
+        );
+    }
+
+    #[test]
+    fn a_collection_lists_what_it_removed() {
+        let gc: RepoGc = read(&format!(
+            r#"{{"peer_map":{{"{P1}":{{"peer":"{P1}","peername":"peer1","keys":[{{"key":"{CID}"}},{{"key":null,"error":"no"}}],"error":""}}}}}}"#
+        ));
+        assert_eq!(
+            gc.text(),
+            format!("peer1          \n  > CIDs:\n    - {CID}\n    - ERROR: no\n")
+        );
+    }
+
+    #[test]
+    fn colours_change_nothing_but_the_look() {
+        let info: GlobalPinInfo = read(&format!(
+            r#"{{"cid":"{CID}","name":"x","peer_map":{{"{P1}":{{"peername":"p","status":"pinned","timestamp":"2026-11-22T13:57:16Z"}}}}}}"#
+        ));
+        let coloured = info.coloured();
+        assert!(
+            coloured.contains("\u{1b}[32mPINNED\u{1b}[0m"),
+            "{coloured:?}"
+        );
+        assert_eq!(console::strip_ansi_codes(&coloured), info.text());
     }
 }
