@@ -3,6 +3,8 @@
 //! Reading takes any sequence of JSON objects, on one line each or over several, and tolerates
 //! missing keys.
 
+use std::io;
+
 use crate::{api::pin::Pin as PinObject, pin::Pin};
 
 /// A state file that cannot be read.
@@ -32,9 +34,19 @@ pub fn line(pin: &Pin) -> String {
 
 /// The pins of a whole state file, in order; the first error is the last item.
 pub fn read(bytes: &[u8]) -> impl Iterator<Item = Result<PinObject, ImportError>> {
+    numbered(serde_json::Deserializer::from_slice(bytes).into_iter())
+}
+
+/// The same of a file that is read on the way; give it a buffer.
+pub fn read_from(file: impl io::Read) -> impl Iterator<Item = Result<PinObject, ImportError>> {
+    numbered(serde_json::Deserializer::from_reader(file).into_iter())
+}
+
+fn numbered<'de, R: serde_json::de::Read<'de>>(
+    mut objects: serde_json::StreamDeserializer<'de, R, PinObject>,
+) -> impl Iterator<Item = Result<PinObject, ImportError>> {
     let mut number = 0;
     let mut failed = false;
-    let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<PinObject>();
     std::iter::from_fn(move || {
         if failed {
             return None;
@@ -106,7 +118,27 @@ mod tests {
         assert_eq!(read.len(), 2);
         let error = read[1].as_ref().unwrap_err().to_string();
         assert!(error.starts_with("pin 2 of the state file:"), "{error}");
+        let same: Vec<_> = read_from(io::Cursor::new(&file)).collect();
+        assert_eq!(same[1].as_ref().unwrap_err().to_string(), error);
         let cut = &line(&pin())[..100];
         assert!(super::read(cut.as_bytes()).next().unwrap().is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn garbage_is_an_error_or_nothing(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            let _ = read(&bytes).count();
+        }
+
+        #[test]
+        fn a_cut_or_changed_file_never_panics(cut in 0usize..2000, at in 0usize..2000, byte in proptest::prelude::any::<u8>()) {
+            let mut file = format!("{}{}", line(&pin()), line(&pin())).into_bytes();
+            let len = file.len();
+            file[at % len] = byte;
+            file.truncate(cut % (len + 1));
+            for pin in read(&file).flatten() {
+                let _ = pin.spec((-1, -1));
+            }
+        }
     }
 }

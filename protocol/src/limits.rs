@@ -128,6 +128,8 @@ pub const JSON_BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const DURATION_CHARS_MAX: usize = 64;
 /// Bytes of a file in the configuration folder.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+/// Addresses asked one after the other for a configuration.
+pub const CONFIG_REDIRECTS_MAX: usize = 10;
 /// Bytes of an encoded `Hello` or its answer.
 pub const HELLO_BYTES_MAX: usize = 4096;
 /// Reads thrown away before hanging up on a wrong secret, as an unread byte would turn the end

@@ -238,6 +238,7 @@ impl Peer {
                 proxy: tcp(9095),
                 ipfs_swarm: tcp(4001),
             }),
+            source: None,
         };
         let variables = ["CLUSTER_IPFSHTTP", "CLUSTER_IPFSPROXY"]
             .into_iter()

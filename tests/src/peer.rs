@@ -31,6 +31,9 @@ pub struct Addresses {
     pub rest: Vec<String>,
     /// Of the IPFS proxy.
     pub proxy: Vec<String>,
+    /// Of the metrics.
+    #[serde(default)]
+    pub metrics: Vec<String>,
     /// Of its swarm, with `/p2p/`.
     pub swarm: Vec<String>,
 }
@@ -174,6 +177,15 @@ impl Peer {
     #[must_use]
     pub fn proxy_port(&self) -> u16 {
         port(&self.addresses().proxy)
+    }
+
+    /// The port of its metrics.
+    ///
+    /// # Panics
+    /// When they have none.
+    #[must_use]
+    pub fn metrics_port(&self) -> u16 {
+        port(&self.addresses().metrics)
     }
 
     /// The port of its swarm.

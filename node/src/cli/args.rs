@@ -1,17 +1,42 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use ipfs_cluster_node::config::init::IpfsKind;
+use ipfs_cluster_protocol::command_line::{self, Flags};
 use multiaddr::Multiaddr;
 
 /// The version of the API, which is that of the program this one stands in for.
 pub(super) const VERSION: &str = ipfs_cluster_protocol::api::id::API_VERSION;
 
+const EXAMPLES: &str = "\
+Examples:
+  ipfs-cluster-service dev                           a whole cluster to try, on this machine
+  ipfs-cluster-service init && ipfs-cluster-service daemon
+                                                     the first peer of a cluster
+  CLUSTER_SECRET=... ipfs-cluster-service init && \\
+  ipfs-cluster-service daemon --bootstrap /ip4/192.0.2.1/tcp/9096/p2p/ID
+                                                     a further one
+  ipfs-cluster-service state export -f pins.json     a backup, of a running peer too
+  ipfs-cluster-service --loglevel info,raft:debug daemon
+
+Every key of service.json has a variable: CLUSTER_SECRET, CLUSTER_PEERNAME,
+CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS, CLUSTER_IPFSHTTP_NODEMULTIADDRESS, and so on.";
+
 /// Runs a peer of an IPFS cluster.
 #[derive(Debug, Parser)]
-#[command(name = "ipfs-cluster-service", version = VERSION)]
+#[command(
+    name = "ipfs-cluster-service",
+    version = VERSION,
+    disable_version_flag = true,
+    after_long_help = EXAMPLES,
+)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) global: Global,
@@ -37,6 +62,9 @@ pub(super) struct Global {
     /// Form of the log
     #[arg(long, global = true, default_value = "text")]
     pub(super) log_format: LogFormat,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 /// Form of the log.
@@ -64,6 +92,16 @@ pub(super) enum Command {
     Dev(Dev),
     /// Print the version
     Version,
+    /// Print a script of completions, for a file that the shell reads
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, for `man -l -`, or write one for each command
+    Man {
+        /// Where to
+        folder: Option<PathBuf>,
+    },
 }
 
 /// `init`.
@@ -72,15 +110,15 @@ pub(super) struct Init {
     /// Do not ask
     #[arg(short, long)]
     pub(super) force: bool,
-    /// Address to fetch the configuration from (not supported)
-    #[arg(hide = true)]
+    /// Address (http:// or https://) of the configuration, asked at every start of the daemon
+    #[arg(value_name = "http-source-url")]
     pub(super) source: Option<String>,
-    /// raft
+    /// Consensus: raft is the one there is
     #[arg(long, default_value = "raft")]
     pub(super) consensus: String,
     /// Accepted for the sake of old scripts
-    #[arg(long, hide = true)]
-    pub(super) datastore: Option<String>,
+    #[arg(long, hide = true, default_value = "pebble")]
+    pub(super) datastore: String,
     /// The IPFS node: `http` for one that runs beside the peer, `embedded` for one inside it
     #[arg(long, default_value = "http")]
     pub(super) ipfs: IpfsArg,
@@ -130,6 +168,9 @@ pub(super) struct Daemon {
     /// Serve metrics for Prometheus on their own address
     #[arg(long)]
     pub(super) stats: bool,
+    /// Start without pins although the folder holds the state of a Go peer
+    #[arg(long)]
+    pub(super) start_empty: bool,
     /// Stop when stdin ends: whoever started the peer is gone
     #[arg(long, hide = true)]
     pub(super) until_stdin_ends: bool,
@@ -153,12 +194,45 @@ pub(super) enum State {
         #[arg(short, long)]
         file: Option<PathBuf>,
     },
+    /// Replace the pinset by that of a file that `export` wrote, here or in the Go program
+    Import(ImportArgs),
     /// Move the peer's state aside; it then joins or forms a cluster anew
     Cleanup {
         /// Do not ask
         #[arg(short, long)]
         force: bool,
     },
+    /// Of the Go program's other consensus
+    #[command(hide = true)]
+    Crdt {
+        /// What came
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+/// `state import`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ImportArgs {
+    /// The file [default: stdin]
+    pub(super) path: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(super) force: bool,
+    /// Fewest copies of every pin, above 0 instead of what the file says
+    #[arg(long, visible_alias = "rmin", default_value_t = 0)]
+    pub(super) replication_min: i32,
+    /// Most copies of every pin, above 0 instead of what the file says
+    #[arg(long, visible_alias = "rmax", default_value_t = 0)]
+    pub(super) replication_max: i32,
+    /// Comma list of peer IDs that hold every pin, instead of what the file says
+    #[arg(
+        long,
+        visible_alias = "allocs",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) allocations: String,
 }
 
 /// `dev`.
@@ -183,7 +257,8 @@ pub(super) struct Dev {
 
 /// Reads the command line, or prints what is to be said instead.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, ExitCode> {
-    Args::try_parse_from(args).map_err(|e| match e.kind() {
+    let words = command_line::rewrite(args, &flags(&whole()));
+    Args::try_parse_from(words).map_err(|e| match e.kind() {
         ErrorKind::DisplayVersion => {
             println!("ipfs-cluster-service version {VERSION}");
             ExitCode::SUCCESS
@@ -202,11 +277,54 @@ pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Ex
     })
 }
 
+/// The tree of commands, `help` and its flags included.
+pub(super) fn whole() -> clap::Command {
+    let mut command = Args::command();
+    command.build();
+    command
+}
+
+/// The flags of a command and of all below it.
+fn flags(command: &clap::Command) -> Flags {
+    let mut found = Flags::default();
+    for arg in command.get_arguments().filter(|a| !a.is_positional()) {
+        let takes = arg.get_num_args().unwrap_or_default();
+        let kind = if takes.max_values() == 0 {
+            &mut found.switches
+        } else {
+            &mut found.values
+        };
+        let long = arg.get_long_and_visible_aliases().unwrap_or_default();
+        kind.extend(long.into_iter().map(str::to_owned));
+        let short = arg.get_short_and_visible_aliases().unwrap_or_default();
+        kind.extend(short.into_iter().map(|c| c.to_string()));
+    }
+    for below in command.get_subcommands() {
+        found
+            .below
+            .insert(below.get_name().to_owned(), flags(below));
+    }
+    found
+}
+
+/// The manual page of the program, or those of all commands into a folder.
+pub(super) fn manual(folder: Option<&Path>) -> io::Result<()> {
+    let Some(folder) = folder else {
+        return clap_mangen::Man::new(whole()).render(&mut io::stdout());
+    };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the user names a folder of their own"
+    )]
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(whole(), folder)
+}
+
 /// Prints the help; no command is a failure.
 pub(super) fn help() -> ExitCode {
     use std::io::Write;
     // Nobody to tell when stdout is closed.
-    let _ = write!(std::io::stdout(), "{}", Args::command().render_help());
+    let _ = write!(io::stdout(), "{}", Args::command().render_help());
     ExitCode::FAILURE
 }
 
@@ -228,11 +346,18 @@ mod tests {
             "daemon -u -j /ip4/1.2.3.4/tcp/1 --no-trust -l debug,raft:info",
             "state export -f out.json",
             "state cleanup -f",
+            "state import",
+            "state import -f -rmin 2 --rmax 3 -allocs A,B pins.json",
+            "-debug=false init -consensus=raft -f=true https://example.org/service.json",
+            "state crdt info",
+            "daemon --start-empty",
+            "completion zsh",
+            "man",
             "dev --peers 5 --processes --repair-grace 10s --folder /x --json",
             "version",
         ] {
             let words = std::iter::once("ipfs-cluster-service").chain(line.split(' '));
-            assert!(Args::try_parse_from(words).is_ok(), "{line}");
+            assert!(parse(words.map(OsString::from)).is_ok(), "{line}");
         }
     }
 }

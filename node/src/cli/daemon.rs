@@ -6,6 +6,7 @@ use ipfs_cluster_node::{
     config::{self, Config, Loaded, listen},
     env::{Addr, Env},
     node::{self, Exit, RunningNode, StartOptions},
+    storage::DataFolder,
 };
 
 use super::{
@@ -13,13 +14,14 @@ use super::{
     addresses::{self, Addresses},
     args::Daemon,
     signals::Signals,
+    systemd,
 };
 
 impl Shell {
     pub(super) async fn daemon(&self, args: &Daemon) -> Result<ExitCode, Failure> {
-        let loaded = config::load(&self.folder, &*self.env.disk, &self.vars)
-            .map_err(|e| Failure::new("loading configurations", e))?;
+        let loaded = self.load().await?;
         let _lock = self.lock()?;
+        self.check_go_state(args)?;
         addresses::forget(&self.folder, &*self.env.disk);
         let config = with_flags(announce(loaded), args);
         let mut stop = Stop {
@@ -42,26 +44,49 @@ impl Shell {
             .told(&running)
             .publish(&self.folder, &self.env.disk)
             .map_err(|e| Failure::new("writing addresses.json", e))?;
+        systemd::ready();
         let exit = tokio::select! {
             biased;
             () = stop.asked() => None,
             exit = running.ended() => Some(exit),
         };
         drop(published);
+        systemd::stopping();
         tokio::select! {
             biased;
             () = stop.signals.third() => return Ok(ExitCode::FAILURE),
             () = running.shutdown() => {}
         }
-        self.settle(exit)
+        self.settle(exit).await
+    }
+
+    /// A folder with the Go program's state and none of ours is refused: the pins would be missing.
+    fn check_go_state(&self, args: &Daemon) -> Result<(), Failure> {
+        let disk = &*self.env.disk;
+        let found = config::go_state(&self.folder, disk);
+        if args.start_empty || found.is_empty() || disk.exists(&self.folder.join(DataFolder::NAME))
+        {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        let text = format!(
+            "{folder} holds the state of a Go peer ({}) and none of this program. Take its pins \
+             along with\n  \
+             GO/ipfs-cluster-service --config {folder} state export -f pins.json\n  \
+             ipfs-cluster-service --config {folder} state import pins.json\n\
+             where GO is the folder of the Go program, or begin without any: daemon --start-empty. \
+             The Go program's folders are left as they are.",
+            found.join(", ")
+        );
+        Err(Failure::new("starting cluster", text))
     }
 
     /// What is left to do once the peer has stopped, and how the process ends.
-    fn settle(&self, exit: Option<Exit>) -> Result<ExitCode, Failure> {
+    async fn settle(&self, exit: Option<Exit>) -> Result<ExitCode, Failure> {
         match exit {
             None => Ok(ExitCode::SUCCESS),
             Some(Exit::Removed) => {
-                let aside = self.move_state_aside()?;
+                let aside = self.move_state_aside().await?;
                 tracing::info!(state = %aside.display(), "removed from the cluster; the state was moved aside");
                 Ok(ExitCode::SUCCESS)
             }
@@ -145,6 +170,7 @@ impl Who {
             peername: self.peername,
             rest: texts(&found.rest),
             proxy: texts(&found.proxy),
+            metrics: texts(&found.metrics),
             swarm: found.swarm.iter().map(ToString::to_string).collect(),
         };
         tracing::info!(

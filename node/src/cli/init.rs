@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use ipfs_cluster_node::{
     config::{
+        self,
         init::{self, InitOptions, Listen},
         listen,
     },
@@ -14,20 +15,24 @@ use super::{Failure, Shell, args::Init, ask};
 
 impl Shell {
     pub(super) async fn init(&self, args: &Init) -> Result<ExitCode, Failure> {
-        if let Some(source) = &args.source {
-            let text =
-                format!("{source}: a configuration fetched from an address is not supported");
-            return Err(Failure::new("initializing", text));
-        }
         check_consensus(&args.consensus)?;
+        check_datastore(&args.datastore)?;
+        let disk = &*self.env.disk;
         let file = self.folder.join(init::FILE);
-        if self.env.disk.exists(&file) {
-            let question = format!("{} exists. Overwrite it?", file.display());
-            if !self.confirmed(args.force, &question)? {
+        let exists = disk.exists(&file);
+        // Its peer might be running.
+        let _lock = if exists || disk.exists(&self.folder.join(config::identity::FILE)) {
+            Some(self.lock()?)
+        } else {
+            None
+        };
+        if exists {
+            let question = "The configuration file will be overwritten. Continue?";
+            if !self.confirmed(args.force, question)? {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        let secret = if args.custom_secret {
+        let secret = if args.custom_secret && args.source.is_none() {
             Some(ask("Enter the cluster's secret (64 hex digits): ")?)
         } else {
             None
@@ -41,18 +46,19 @@ impl Shell {
             } else {
                 None
             },
+            source: args.source.clone(),
         };
         let written = init::init(&self.folder, &*self.env.disk, &self.vars, &options)
             .map_err(|e| Failure::new("writing the configuration", e))?;
-        println!("configuration written to {}.", file.display());
+        eprintln!("configuration written to {}.", file.display());
         if written.new_identity {
             let path = self.folder.join("identity.json");
-            println!("new identity written to {}", path.display());
+            eprintln!("new identity written to {}", path.display());
         }
         let peerstore = self.folder.join(init::PEERSTORE);
         match options.peers.len() {
-            0 => println!("new empty peerstore written to {}.", peerstore.display()),
-            n => println!(
+            0 => eprintln!("new empty peerstore written to {}.", peerstore.display()),
+            n => eprintln!(
                 "peerstore written to {} with {n} entries.",
                 peerstore.display()
             ),
@@ -79,6 +85,16 @@ impl Shell {
             proxy: take(),
             ipfs_swarm: take(),
         })
+    }
+}
+
+fn check_datastore(name: &str) -> Result<(), Failure> {
+    match name {
+        "leveldb" | "badger" | "badger3" | "pebble" => Ok(()),
+        _ => Err(Failure::new(
+            "choosing datastore",
+            "flag value must be set to 'leveldb', 'badger', 'badger3' or 'pebble'",
+        )),
     }
 }
 

@@ -8,9 +8,11 @@ mod args;
 mod daemon;
 mod dev;
 mod fetch;
+mod import;
 mod init;
 mod signals;
 mod state;
+mod systemd;
 mod telemetry;
 
 use std::{
@@ -22,7 +24,7 @@ use std::{
 };
 
 use ipfs_cluster_node::{
-    config::Variables,
+    config::{self, ConfigError, Loaded, Variables, source},
     env::{Env, real},
 };
 
@@ -77,9 +79,22 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
-    if matches!(command, Command::Version) {
-        println!("{}", args::VERSION);
-        return Ok(ExitCode::SUCCESS);
+    match command {
+        Command::Version => {
+            println!("{}", args::VERSION);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Completion { shell } => {
+            let name = "ipfs-cluster-service";
+            clap_complete::generate(*shell, &mut args::whole(), name, &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Man { folder } => {
+            let written = args::manual(folder.as_deref());
+            written.map_err(|e| Failure::new("writing the manual", e))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     // Three peers in one process would bury what `dev` shows.
     let level = if matches!(command, Command::Dev(_)) {
@@ -106,7 +121,9 @@ fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
             Command::Daemon(daemon) => shell.daemon(daemon).await,
             Command::Dev(dev) => shell.dev(dev).await,
             Command::State { command } => shell.state(command).await,
-            Command::Version => Ok(ExitCode::SUCCESS),
+            Command::Version | Command::Completion { .. } | Command::Man { .. } => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     })
 }
@@ -127,19 +144,34 @@ fn folder(args: &Args) -> Result<PathBuf, Failure> {
 }
 
 impl Shell {
+    /// The folder's configuration, fetched where the file says so.
+    async fn load(&self) -> Result<Loaded, Failure> {
+        let failed = |e: ConfigError| Failure::new("loading configurations", e);
+        let disk = &*self.env.disk;
+        let Some(url) = source::source(&self.folder, disk).map_err(failed)? else {
+            return config::load(&self.folder, disk, &self.vars).map_err(failed);
+        };
+        let fetched = source::fetch(&self.env.connect, &url).await;
+        let fetched = fetched.map_err(failed)?;
+        tracing::info!(source = url, "configuration fetched");
+        config::load_fetched(&self.folder, disk, &self.vars, (&url, &fetched)).map_err(failed)
+    }
+
     /// Keeps other processes out of the folder while the value lives.
     fn lock(&self) -> Result<Arc<dyn Send + Sync>, Failure> {
         let path = self.folder.join("cluster.lock");
         let locked = self.env.disk.lock(&path);
         locked.map(Arc::from).map_err(|e| {
             let why = match e.kind() {
-                std::io::ErrorKind::WouldBlock => {
-                    "someone else has the lock. Is another peer or command running in this folder?"
-                        .to_owned()
-                }
+                std::io::ErrorKind::WouldBlock => "someone else has the lock".to_owned(),
                 _ => e.to_string(),
             };
-            let text = format!("lock {}: {why}", path.display());
+            let path = path.display();
+            let text = format!(
+                "lock {path}: {why}. If no other ipfs-cluster-service process is running, remove \
+                 {path}, or make sure that the config folder is writable for the user running \
+                 ipfs-cluster-service."
+            );
             Failure::new("obtaining execution lock", text)
         })
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipfs_cluster_node::{
-    config,
+    config::Config,
     storage::{DataFolder, StateStore, StateTuning},
 };
 use ipfs_cluster_protocol::{export, id::Seq, state::query};
@@ -25,12 +25,18 @@ impl Shell {
     pub(super) async fn state(&self, command: &State) -> Result<ExitCode, Failure> {
         match command {
             State::Export { file } => self.export(file.as_deref()).await?,
+            State::Import(args) => self.import(args).await?,
             State::Cleanup { force } => {
                 let question = "The peer's state will be moved aside. Continue?";
                 if !self.confirmed(*force, question)? {
                     return Ok(ExitCode::SUCCESS);
                 }
-                self.cleanup()?;
+                self.cleanup().await?;
+            }
+            State::Crdt { .. } => {
+                let text = "crdt subcommands can only be run on peers initialized with crdt \
+                            consensus, which this program does not have";
+                return Err(Failure::new("running the command", text));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -55,10 +61,7 @@ impl Shell {
         output: &mut Output,
     ) -> Result<(), Failure> {
         let failed = |text: String| Failure::new(EXPORTING, text);
-        let loaded = config::load(&self.folder, &*self.env.disk, &self.vars);
-        let config = loaded
-            .map_err(|e| Failure::new("loading configurations", e))?
-            .config;
+        let config = self.load().await?.config;
         let address = addresses.rest.first().ok_or_else(|| {
             failed("the running peer has no REST API: stop it, then export again".to_owned())
         })?;
@@ -99,11 +102,11 @@ impl Shell {
         Ok(())
     }
 
-    fn cleanup(&self) -> Result<(), Failure> {
+    async fn cleanup(&self) -> Result<(), Failure> {
         let folder = self.folder.join(DataFolder::NAME);
         let _lock = self.lock()?;
         if self.env.disk.exists(&folder) {
-            let aside = self.move_state_aside()?;
+            let aside = self.move_state_aside().await?;
             println!("the state was moved to {}", aside.display());
         } else {
             println!("{} does not exist: nothing to clean up", folder.display());
@@ -112,12 +115,14 @@ impl Shell {
     }
 
     /// Moves the data folder aside, keeping as many old ones as configured; where it is then.
-    pub(super) fn move_state_aside(&self) -> Result<PathBuf, Failure> {
+    pub(super) async fn move_state_aside(&self) -> Result<PathBuf, Failure> {
+        let config = self.load().await?.config;
+        self.move_aside(&config)
+    }
+
+    /// The same with a configuration that is known.
+    pub(super) fn move_aside(&self, config: &Config) -> Result<PathBuf, Failure> {
         let disk = &*self.env.disk;
-        let loaded = config::load(&self.folder, disk, &self.vars);
-        let config = loaded
-            .map_err(|e| Failure::new("loading configurations", e))?
-            .config;
         let folder = self.folder.join(DataFolder::NAME);
         let old = |n: u32| PathBuf::from(format!("{}.old.{n}", folder.display()));
         let rotate = || -> io::Result<()> {

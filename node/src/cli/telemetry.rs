@@ -31,13 +31,37 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("storage", "ipfs_cluster_node::storage"),
     ("config", "ipfs_cluster_node::config"),
     ("service", "ipfs_cluster_service"),
+    // Others of the Go program: the part of this one that does the same work.
+    ("pinsvcapi", "ipfs_cluster_node::api"),
+    ("pinsvcapilog", "pinsvcapilog"),
+    ("apitypes", "ipfs_cluster_node::api"),
+    ("adder", "ipfs_cluster_node::cluster"),
+    ("singledags", "ipfs_cluster_node::cluster"),
+    ("shardingdags", "ipfs_cluster_node::cluster"),
+    ("optracker", "ipfs_cluster_node::tracker"),
+    ("pstoremgr", "ipfs_cluster_node::net"),
+    ("p2p-gorpc", "ipfs_cluster_node::net"),
+    ("swarm2", "libp2p_swarm"),
+    ("raftlib", "openraft"),
+    ("libp2p-raft", "openraft"),
+    ("crdt", "ipfs_cluster_node::consensus"),
+    ("dsstate", "ipfs_cluster_node::storage"),
+    ("badger", "ipfs_cluster_node::storage"),
+    ("badger3", "ipfs_cluster_node::storage"),
+    ("pebble", "ipfs_cluster_node::storage"),
+    ("tags", "ipfs_cluster_node::informer"),
+    ("pinqueue", "ipfs_cluster_node::informer"),
+    ("observations", "ipfs_cluster_node::api"),
 ];
 /// Libraries that say too much below this.
 const QUIET: &str = "openraft=error,libp2p=warn,hyper=warn,h2=warn,netlink_proto=error";
 
 /// A log level that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--loglevel: {0:?} is not understood: write error, warn, info, debug or COMPONENT:LEVEL")]
+#[error(
+    "--loglevel: {0:?} is not understood: write error, warn, info, debug or COMPONENT:LEVEL, \
+     such as info,raft:debug"
+)]
 pub(super) struct LevelError(String);
 
 /// Starts the log, at `usual` unless the user says otherwise.
@@ -75,7 +99,7 @@ fn directives(text: &str) -> Result<String, LevelError> {
             None => (None, part),
         };
         let level = match level.to_lowercase().as_str() {
-            "critical" | "error" => "error",
+            "critical" | "error" | "dpanic" | "panic" | "fatal" => "error",
             "warn" | "warning" => "warn",
             "info" | "notice" => "info",
             "debug" => "debug",
@@ -106,5 +130,43 @@ mod tests {
         );
         assert_eq!(directives("loud"), Err(LevelError("loud".to_owned())));
         assert!(directives("frob:info").is_err());
+    }
+
+    #[test]
+    fn every_component_of_the_go_program_is_known() {
+        for name in [
+            "cluster",
+            "restapi",
+            "restapilog",
+            "pinsvcapi",
+            "pinsvcapilog",
+            "ipfsproxy",
+            "ipfsproxylog",
+            "ipfshttp",
+            "monitor",
+            "dsstate",
+            "raft",
+            "crdt",
+            "pintracker",
+            "diskinfo",
+            "tags",
+            "apitypes",
+            "config",
+            "shardingdags",
+            "singledags",
+            "adder",
+            "optracker",
+            "pstoremgr",
+            "allocator",
+            "p2p-gorpc",
+            "swarm2",
+            "raftlib",
+            "libp2p-raft",
+            "badger",
+            "badger3",
+            "pebble",
+        ] {
+            assert!(directives(&format!("{name}:debug")).is_ok(), "{name}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     init,
     secret::{Psk, Secret},
     section::Section,
+    source,
     types::{
         Cluster, Config, Cors, Disk as DiskInformer, DiskMetric, EmbeddedIpfs, HttpIpfs,
         HttpServer, Informers, Ipfs, Metrics, Profile, Proxy, Raft, Repair, Tracker,
@@ -51,14 +52,39 @@ pub fn load(folder: &Path, disk: &dyn Disk, vars: &Variables) -> Result<Loaded, 
             path: path.clone(),
             source,
         })?;
-    let mut document = Document::parse(&path, &bytes)?;
-    if document.has("source") {
+    let document = Document::parse(&path, &bytes)?;
+    if document.has(source::KEY) {
         return Err(ConfigError::Section {
-            section: "source",
-            remedy: "a configuration fetched from an address is not supported: \
-                     write its content into service.json",
+            section: source::KEY,
+            remedy: "the configuration is at an address, which is asked at the start of a daemon",
         });
     }
+    overlaid(document, folder, disk, vars)
+}
+
+/// The same with a `service.json` that was fetched from `url`.
+pub fn load_fetched(
+    folder: &Path,
+    disk: &dyn Disk,
+    vars: &Variables,
+    (url, bytes): (&str, &[u8]),
+) -> Result<Loaded, ConfigError> {
+    let document = Document::parse(Path::new(url), bytes)?;
+    if document.has(source::KEY) {
+        return Err(ConfigError::Source {
+            url: url.to_owned(),
+            why: "a sourced configuration cannot point to another source".to_owned(),
+        });
+    }
+    overlaid(document, folder, disk, vars)
+}
+
+fn overlaid(
+    mut document: Document,
+    folder: &Path,
+    disk: &dyn Disk,
+    vars: &Variables,
+) -> Result<Loaded, ConfigError> {
     document.overlay(vars)?;
     let identity = Identity::load(folder, disk, vars)?;
     let host = init::host_name(disk, vars);
@@ -189,20 +215,19 @@ impl<'a> Reader<'a> {
     }
 
     fn raft(&self) -> Read<Raft> {
-        let raft = self.document.section("consensus.raft")?;
-        let Some(s) = raft else {
-            return Err(ConfigError::Section {
-                section: "consensus",
-                remedy: if self.document.has("consensus.crdt") {
-                    "this program runs Raft only: start with `init --consensus raft` in a new \
-                     folder, and take the pins along with `ipfs-cluster-ctl pin add` or the Go \
-                     program's `state export`"
-                } else {
-                    "the section needs a `raft` object; it may be empty"
-                },
-            });
+        let crdt = self.document.has("consensus.crdt");
+        let s = match self.document.section("consensus.raft")? {
+            Some(s) => s,
+            // Raft stands in for it; what the section says has no meaning here and is noted.
+            None if crdt => self.document.preset("consensus.raft"),
+            None => {
+                return Err(ConfigError::Section {
+                    section: "consensus",
+                    remedy: "the section needs a `raft` object; it may be empty",
+                });
+            }
         };
-        if self.document.has("consensus.crdt") {
+        if crdt && self.document.has("consensus.raft") {
             return Err(ConfigError::Section {
                 section: "consensus",
                 remedy: "there must be exactly one consensus section: remove `crdt`",

@@ -117,6 +117,12 @@ impl Document {
         }
     }
 
+    /// A section of the table as if the file had it empty.
+    pub(super) fn preset(&self, path: &'static str) -> Section<'_> {
+        let spec = keys::find(path).expect("only sections of the table are asked for");
+        Section::new(spec, section_empty(), &self.from_env)
+    }
+
     /// Sections and keys that are not in the table, by path.
     pub(super) fn unknown(&self) -> Vec<String> {
         let mut found = Vec::new();

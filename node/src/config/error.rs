@@ -29,6 +29,14 @@ pub enum ConfigError {
         /// Where and why.
         why: String,
     },
+    /// The configuration is at an address that does not give it.
+    #[error("could not fetch configuration from source: {url}: {why}")]
+    Source {
+        /// The address.
+        url: String,
+        /// Why.
+        why: String,
+    },
     /// A value cannot be used.
     #[error("{key}: {value} cannot be used: {remedy}")]
     Value {

@@ -12,6 +12,7 @@ use super::{
     error::ConfigError,
     identity::Identity,
     keys::{Key, Preset, SECTIONS, Use},
+    source,
 };
 use crate::env::Disk;
 
@@ -53,6 +54,8 @@ pub struct InitOptions {
     pub peers: Vec<String>,
     /// Other addresses than the defaults.
     pub listen: Option<Listen>,
+    /// Where the configuration lies: `service.json` then holds this alone.
+    pub source: Option<String>,
 }
 
 /// What was written.
@@ -83,11 +86,20 @@ pub fn init(
     } else {
         Identity::load(folder, disk, &Variables::new())?
     };
-    let host = host_name(disk, vars);
-    let mut document = Document::new(defaults(options, host.clone()));
-    document.overlay(vars)?;
-    super::checked::check(&document, folder, identity.clone(), host)?;
-    write(disk, &folder.join(FILE), &document.into_json())?;
+    let content = match &options.source {
+        Some(url) => {
+            source::check(url)?;
+            serde_json::json!({ source::KEY: url })
+        }
+        None => {
+            let host = host_name(disk, vars);
+            let mut document = Document::new(defaults(options, host.clone()));
+            document.overlay(vars)?;
+            super::checked::check(&document, folder, identity.clone(), host)?;
+            document.into_json()
+        }
+    };
+    write(disk, &folder.join(FILE), &content)?;
     if new_identity {
         identity.save(folder, disk)?;
     }

@@ -391,6 +391,10 @@ pub(super) const SECTIONS: &[Section] = &[
 /// Keys and sections of the Go program that are tolerated whole.
 pub(super) const TOLERATED: &[(&str, &str)] = &[
     ("api.pinsvcapi", "the Pinning Service API is not served"),
+    (
+        "consensus.crdt",
+        "Raft runs in its place, and trusts every peer that has the secret",
+    ),
     ("datastore", OWN_FILES),
     ("informer.numpin", "no such metric"),
 ];

@@ -1,3 +1,5 @@
+mod garbage;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -105,6 +107,7 @@ fn options(ipfs: IpfsKind) -> InitOptions {
         secret: None,
         peers: Vec::new(),
         listen: None,
+        source: None,
     }
 }
 
@@ -297,11 +300,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "write a whole number from 1",
     ),
     ("/repair/pins_per_second", "0", "write a number above 0"),
-    (
-        "/source",
-        r#""http://x""#,
-        "write its content into service.json",
-    ),
+    ("/source", r#""http://x""#, "asked at the start of a daemon"),
 ];
 
 #[test]
@@ -461,5 +460,63 @@ fn a_folder_of_the_go_program_is_read() {
         loaded.warnings.iter().all(|w| !w.contains("no such key")),
         "{:?}",
         loaded.warnings
+    );
+}
+
+/// The folder of a Go peer of the other consensus: Raft runs in its place, and the log says so.
+#[test]
+fn a_folder_of_the_go_programs_other_consensus_is_read() {
+    let files = Files::fresh();
+    let mut json: Value = serde_json::from_str(&files.text("service.json")).unwrap();
+    json["consensus"] = json!({"crdt": {
+        "cluster_name": "ipfs-cluster", "trusted_peers": ["*"],
+        "batching": {"max_batch_size": 0, "max_batch_age": "0s"}, "repair_interval": "1h0m0s",
+    }});
+    json["datastore"] = json!({"pebble": {"pebble_options": {}}});
+    files.put("service.json", &json.to_string());
+    let loaded = files.load(&none()).unwrap();
+    assert_eq!(loaded.config.raft.profile, Profile::Local);
+    let said = loaded.notes.iter().any(|n| n.ends_with(": consensus.crdt"));
+    assert!(said, "{:?}", loaded.notes);
+}
+
+#[test]
+fn an_address_is_all_that_init_writes_of_a_configuration_elsewhere() {
+    let files = Files::default();
+    let elsewhere = |url: &str| InitOptions {
+        source: Some(url.to_owned()),
+        ..options(IpfsKind::Http)
+    };
+    let folder = Path::new(FOLDER);
+    let bad = init(folder, &files, &none(), &elsewhere("a.example/x")).unwrap_err();
+    assert!(bad.to_string().contains("http:// or https://"), "{bad}");
+    let url = "https://a.example/service.json";
+    init(folder, &files, &none(), &elsewhere(url)).unwrap();
+    let written: Value = serde_json::from_str(&files.text("service.json")).unwrap();
+    assert_eq!(written, json!({"source": url}));
+    let found = super::source::source(folder, &files).unwrap();
+    assert_eq!(found.as_deref(), Some(url));
+    assert!(files.load(&none()).is_err());
+}
+
+#[test]
+fn a_fetched_configuration_is_checked_like_a_file_and_leads_nowhere_else() {
+    let files = Files::fresh();
+    let text = files.text("service.json");
+    let fetched = |bytes: &[u8]| {
+        let folder = Path::new(FOLDER);
+        let url = "https://a.example/service.json";
+        super::load_fetched(folder, &files, &none(), (url, bytes)).map_err(|e| e.to_string())
+    };
+    assert!(fetched(text.as_bytes()).is_ok());
+    let chained = fetched(br#"{"source": "https://b.example"}"#).unwrap_err();
+    assert!(
+        chained.contains("cannot point to another source"),
+        "{chained}"
+    );
+    assert!(
+        fetched(b"<html>")
+            .unwrap_err()
+            .starts_with("https://a.example/service.json: ")
     );
 }

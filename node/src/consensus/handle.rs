@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     env::Env,
+    stage::Spent,
     storage::{DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore},
 };
 
@@ -112,6 +113,12 @@ impl Consensus {
     #[must_use]
     pub fn folder(&self) -> &DataFolder {
         &self.0.folder
+    }
+
+    /// Time spent in writing rows of the log, and in making them durable.
+    #[must_use]
+    pub fn log_spent(&self) -> (Spent, Spent) {
+        self.0.log.spent()
     }
 
     /// The consensus as this peer sees it, now and later.

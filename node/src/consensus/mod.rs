@@ -19,6 +19,7 @@ mod compaction;
 mod config;
 mod core;
 mod handle;
+mod import;
 mod join;
 mod links;
 mod log_marks;
@@ -44,6 +45,7 @@ pub use self::{
     config::Profile,
     core::BarrierError,
     handle::{Consensus, ConsensusConfig},
+    import::{Founders, Import, ImportError, Imported},
     join::JoinError,
     log_marks::LogMark,
     proposer::{Committed, ProposeError},

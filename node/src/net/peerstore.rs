@@ -27,6 +27,20 @@ pub fn load(disk: &dyn Disk, path: &Path) -> io::Result<(Vec<Multiaddr>, Vec<Pee
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 
+/// The peers whose addresses the file has, each once, in order.
+pub fn peers(disk: &dyn Disk, path: &Path) -> io::Result<Vec<ipfs_cluster_protocol::id::PeerId>> {
+    let (lines, _) = load(disk, path)?;
+    let mut found = Vec::new();
+    for peer in lines.iter().filter_map(addresses::peer_of) {
+        let peer = ipfs_cluster_protocol::id::PeerId::from_bytes(&peer.to_bytes());
+        let peer = peer.map_err(io::Error::other)?;
+        if !found.contains(&peer) {
+            found.push(peer);
+        }
+    }
+    Ok(found)
+}
+
 /// The addresses of a text, and what is wrong with its other lines. Empty lines and those that
 /// start with `#` are skipped.
 #[must_use]

@@ -105,6 +105,12 @@ impl Directory {
         present.map(|(no, _)| *no).collect()
     }
 
+    /// All present members, in the order of their numbers.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        let present = self.rows.values().filter(|row| row.departed_at.is_none());
+        present.map(|row| &row.peer)
+    }
+
     /// How many members are present.
     pub(crate) fn len(&self) -> usize {
         self.by_peer.len()

@@ -10,6 +10,7 @@ mod partition;
 mod pins;
 mod refusals;
 mod restart;
+mod service;
 
 /// The root that the proxy's or the API's answer to an upload names.
 fn root(answer: &ipfs_cluster_tests::Answer) -> String {

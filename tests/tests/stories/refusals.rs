@@ -6,8 +6,9 @@ use ipfs_cluster_tests::{Cluster, Peer, Setup};
 
 use crate::tell;
 
-fn init(folder: &Path) -> Peer {
-    let vars = vec![
+/// Variables of a peer that takes no fixed port and looks for nobody.
+pub(crate) fn alone() -> Vec<(String, String)> {
+    vec![
         ("CLUSTER_PEERNAME".to_owned(), "p".to_owned()),
         (
             "CLUSTER_LISTENMULTIADDRESS".to_owned(),
@@ -26,8 +27,11 @@ fn init(folder: &Path) -> Peer {
             "/ip4/127.0.0.1/tcp/0".to_owned(),
         ),
         ("CLUSTER_MDNSINTERVAL".to_owned(), "0s".to_owned()),
-    ];
-    Peer::init("p", folder, vars)
+    ]
+}
+
+fn init(folder: &Path) -> Peer {
+    Peer::init("p", folder, alone())
 }
 
 /// Runs the daemon, which must end by itself: exit code and stderr.

@@ -47,6 +47,7 @@ impl Shell {
                     secret: secret.clone(),
                     peers: Vec::new(),
                     listen: None,
+                    source: None,
                 };
                 init::init(&folder, &*self.env.disk, &vars, &options)
                     .map_err(|e| Failure::new(PLANNING, e))?;
