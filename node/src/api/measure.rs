@@ -2,16 +2,17 @@
 //!
 //! Names without a prefix of their own are those that dashboards of the Go cluster know.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
 use super::backend::Backend;
+use crate::stage::Spent;
 
 /// A moment's values. What a peer does not measure is none and left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub struct Measurements {
     pub queues: Vec<(&'static str, u64)>,
     /// Members, and how many of them are connected.
     pub members: Option<(u64, u64)>,
+    /// What the stages of a write took since the start, by name.
+    pub stages: Vec<(&'static str, Spent)>,
+    /// Of the planner of repair.
+    pub repair: Vec<(&'static str, u64)>,
 }
 
 /// The consensus at a moment.
@@ -85,13 +90,12 @@ impl Collector for BackendCollector {
             labelled(&mut encoder, name, help, "role", &[(raft.role, 1)])?;
         }
         let name = "ipfscluster_queue_length";
-        labelled(
-            &mut encoder,
-            name,
-            "What waits, by queue",
-            "queue",
-            &now.queues,
-        )
+        let help = "What waits, by queue";
+        labelled(&mut encoder, name, help, "queue", &now.queues)?;
+        let name = "ipfscluster_repair_pins";
+        let help = "Pins that lack copies, by urgency";
+        labelled(&mut encoder, name, help, "urgency", &now.repair)?;
+        stages(&mut encoder, &now.stages)
     }
 }
 
@@ -173,6 +177,33 @@ fn raft_gauges(raft: &RaftMeasurements) -> [Gauge; 5] {
         ),
         ("ipfscluster_raft_voters", "Peers that vote", raft.voters),
     ]
+}
+
+/// Two counters per stage of a write.
+fn stages(
+    encoder: &mut DescriptorEncoder<'_>,
+    stages: &[(&'static str, Spent)],
+) -> Result<(), fmt::Error> {
+    if stages.is_empty() {
+        return Ok(());
+    }
+    let name = "ipfscluster_write_seconds";
+    let help = "Time in the stages of a write";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (stage, spent) in stages {
+        let labels = [("stage", *stage)];
+        // Exact to a microsecond for as long as a peer runs.
+        let seconds = Duration::from_nanos(spent.nanos).as_secs_f64();
+        ConstCounter::new(seconds).encode(metric.encode_family(&labels)?)?;
+    }
+    let name = "ipfscluster_write_steps";
+    let help = "How often the stages of a write ran";
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (stage, spent) in stages {
+        let labels = [("stage", *stage)];
+        ConstCounter::new(spent.times).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn labelled(

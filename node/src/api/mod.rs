@@ -12,6 +12,7 @@ mod error;
 mod headers;
 mod http;
 mod measure;
+mod metrics;
 mod proxy;
 mod rest;
 mod routes;
@@ -19,11 +20,11 @@ mod routing;
 mod site;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::sync::Arc;
 
 use ::http::{HeaderName, HeaderValue};
-use prometheus_client::registry::Registry;
 
 pub use self::{
     auth::Credentials,
@@ -32,9 +33,10 @@ pub use self::{
     headers::Cors,
     http::server::{Connections, ListenError, Server, ServerLimits},
     measure::{Measurements, RaftMeasurements},
+    metrics::{Metrics, serve_metrics},
     proxy::{ProxiedNode, ProxyConfig, serve_proxy},
 };
-use self::{http::server::Site, rest::Rest, site::RestSite};
+use self::{rest::Rest, site::RestSite};
 use crate::env::{Addr, Env};
 
 /// How the REST API is served.
@@ -52,25 +54,25 @@ pub struct RestConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Serves the REST API, with what `registry` holds at `/metrics`, also on the pipes of `streams` (such as those of the cluster's swarm).
+/// Serves the REST API, with what is measured at `/metrics`, also on the pipes of `streams` (such as those of the cluster's swarm).
 pub async fn serve_rest(
     config: RestConfig,
     env: &Env,
     backend: Arc<dyn Backend>,
-    mut registry: Registry,
+    metrics: &Metrics,
     streams: Option<Connections>,
 ) -> Result<Server, ListenError> {
-    measure::register(&mut registry, backend.clone());
     let rest = Rest {
         backend,
-        registry: Arc::new(registry),
+        registry: metrics.registry(),
     };
-    let site: Arc<dyn Site> = Arc::new(RestSite {
+    let site = Arc::new(RestSite {
         routes: routes::routes(&rest),
         credentials: config.credentials,
         cors: config.cors,
         headers: config.headers,
     });
+    let site = metrics.time("rest", site);
     let mut server = Server::listen(env, &config.listen, site.clone(), config.limits).await?;
     if let Some(streams) = streams {
         server.serve(streams, site, config.limits);

@@ -217,6 +217,6 @@ fn metric_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
     let prometheus = warp::path!("metrics")
         .and(warp::get())
         .and(with(rest))
-        .map(|rest: Rest| metrics::exposition(&rest));
+        .map(|rest: Rest| metrics::exposition(&rest.registry));
     names.or(metric).unify().or(prometheus).unify().boxed()
 }

@@ -27,6 +27,9 @@ pub(super) struct Addresses {
     pub(super) rest: Vec<String>,
     /// Of the IPFS proxy, multiaddrs.
     pub(super) proxy: Vec<String>,
+    /// Of the metrics, where they have listeners of their own, multiaddrs.
+    #[serde(default)]
+    pub(super) metrics: Vec<String>,
     /// Of the swarm, with `/p2p/`.
     pub(super) swarm: Vec<String>,
 }

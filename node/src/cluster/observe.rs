@@ -60,6 +60,8 @@ impl Cluster {
         let connected = self.0.net.connected();
         let here = |peer: &&PeerId| **peer == self.0.me || connected.contains(*peer);
         let load = self.0.tracker.load();
+        let (append, sync) = self.0.consensus.log_spent();
+        let repair = self.0.repair.report();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Measurements {
             raft: Some(RaftMeasurements {
@@ -81,16 +83,28 @@ impl Cluster {
             pinning: own.get(PinPhase::Pinning),
             pin_error: own.get(PinPhase::PinError),
             pinned: own.get(PinPhase::Pinned),
-            pin_adds: None,
+            pin_adds: Some(self.0.tracker.pin_orders()),
             blocks_added: None,
             queues: vec![
                 ("tracker", count(load.queued)),
+                ("tracker_pressing", count(load.pressing)),
                 ("tracker_running", count(load.running)),
             ],
             members: Some((
                 count(members.len()),
                 count(members.iter().filter(here).count()),
             )),
+            stages: vec![
+                ("decide", self.0.leader.spent()),
+                ("append", append),
+                ("sync", sync),
+                ("apply", self.0.consensus.state().spent()),
+            ],
+            repair: vec![
+                ("urgent", repair.urgent),
+                ("lacking", repair.lacking),
+                ("moved", repair.moved),
+            ],
         }
     }
 

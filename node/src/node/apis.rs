@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use super::{error::StartError, node_ipfs::NodeIpfs};
 use crate::{
-    api::{self, Backend, ProxiedNode, ProxyConfig, RestConfig, Server},
+    api::{self, Backend, Metrics, ProxiedNode, ProxyConfig, RestConfig, Server},
     cluster::Cluster,
     config::Config,
     env::Env,
@@ -21,6 +20,7 @@ use crate::{
 pub(super) struct Servers {
     pub(super) rest: Option<Server>,
     pub(super) proxy: Option<Server>,
+    pub(super) metrics: Option<Server>,
 }
 
 pub(super) async fn serve(
@@ -31,13 +31,13 @@ pub(super) async fn serve(
     ipfs: &NodeIpfs,
 ) -> Result<Servers, StartError> {
     let backend: Arc<dyn Backend> = Arc::new(cluster.clone());
+    let metrics = Metrics::of(backend.clone());
     let rest = match &config.rest {
         Some(rest) => {
             let rest = RestConfig::try_from(rest).map_err(|e| StartError::Config(e.to_string()))?;
             let streams = accepted(net.accept(Proto::Http));
-            let registry = Registry::default();
-            let server =
-                api::serve_rest(rest, env, backend.clone(), registry, Some(streams)).await?;
+            let served = api::serve_rest(rest, env, backend.clone(), &metrics, Some(streams));
+            let server = served.await?;
             tracing::info!(addresses = ?server.addresses(), "REST API listens");
             Some(server)
         }
@@ -51,13 +51,24 @@ pub(super) async fn serve(
             };
             let proxy =
                 ProxyConfig::new(proxy, node).map_err(|e| StartError::Config(e.to_string()))?;
-            let server = api::serve_proxy(proxy, env, backend).await?;
+            let server = api::serve_proxy(proxy, env, backend, &metrics).await?;
             tracing::info!(addresses = ?server.addresses(), "IPFS proxy listens");
             Some(server)
         }
         None => None,
     };
-    Ok(Servers { rest, proxy })
+    let metrics = if config.metrics.enabled {
+        let server = api::serve_metrics(&config.metrics.listen, env, &metrics).await?;
+        tracing::info!(addresses = ?server.addresses(), "metrics are served");
+        Some(server)
+    } else {
+        None
+    };
+    Ok(Servers {
+        rest,
+        proxy,
+        metrics,
+    })
 }
 
 /// HTTP over streams of the cluster's swarm.
@@ -72,7 +83,7 @@ fn accepted(streams: mpsc::Receiver<PeerStream>) -> api::Connections {
 
 impl Servers {
     pub(super) async fn shutdown(self) {
-        for server in [self.rest, self.proxy].into_iter().flatten() {
+        for server in [self.rest, self.proxy, self.metrics].into_iter().flatten() {
             server.shutdown().await;
         }
     }

@@ -20,6 +20,8 @@ pub struct Addresses {
     pub rest: Vec<Addr>,
     /// The IPFS proxy.
     pub proxy: Vec<Addr>,
+    /// Metrics for Prometheus, where they have listeners of their own.
+    pub metrics: Vec<Addr>,
     /// The cluster's swarm, with `/p2p/`.
     pub swarm: Vec<Multiaddr>,
 }
@@ -78,6 +80,7 @@ impl RunningNode {
         Addresses {
             rest: of(&self.servers.rest),
             proxy: of(&self.servers.proxy),
+            metrics: of(&self.servers.metrics),
             swarm: self.net.listen_addresses(),
         }
     }

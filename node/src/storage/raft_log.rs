@@ -18,7 +18,10 @@ use tokio::{
 };
 use tracing::error;
 
-use crate::env::{Env, Lane};
+use crate::{
+    env::{Env, Lane},
+    stage::Spent,
+};
 
 use super::{backend::DbFile, error::OpenError};
 
@@ -222,6 +225,12 @@ impl RaftLog {
         self.shared.tail.lock().purge(last);
         self.commit([Op::Purge(last), Op::Set(Slot::Purged, id)])
             .await
+    }
+
+    /// Time spent in writing rows, and in making them durable.
+    pub(crate) fn spent(&self) -> (Spent, Spent) {
+        let file = &self.shared.file;
+        (file.appending.spent(), file.syncing.spent())
     }
 
     /// Closes the file after what was given before is synced; later calls fail.

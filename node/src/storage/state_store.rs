@@ -1,6 +1,6 @@
 //! The state of this peer: `state.redb` under the overlay, read by everyone, changed by the log.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use ipfs_cluster_protocol::{
     codec,
@@ -13,7 +13,10 @@ use parking_lot::RwLock;
 use redb::{Database, ReadableDatabase, TableError};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::env::{Disk, Env, Lane};
+use crate::{
+    env::{Disk, Env, Lane},
+    stage::{Spent, Stage},
+};
 
 pub use super::tables::{LogPos, Position};
 use super::{
@@ -106,6 +109,8 @@ pub(super) struct Shared {
     pub(super) backlog: watch::Sender<Backlog>,
     /// Wakes the flusher.
     pub(super) changed: Notify,
+    /// Applying what was committed.
+    applying: Stage,
     /// One snapshot at a time: its read transaction keeps old pages alive.
     pub(super) snapshots: Arc<Semaphore>,
 }
@@ -171,6 +176,7 @@ impl StateStore {
             overlay: RwLock::new(Overlay::new(Arc::new(database), position)),
             backlog: watch::Sender::default(),
             changed: Notify::new(),
+            applying: Stage::default(),
             snapshots: Arc::new(Semaphore::new(1)),
         });
         Ok(Self {
@@ -229,12 +235,14 @@ impl StateStore {
         }
         let shared = self.shared.clone();
         let out = self.shared.apply_lane.run(move || {
+            let begun = Instant::now();
             let done = guard(&shared.path, || {
                 work(&mut ApplyJob {
                     shared: &shared,
                     base: None,
                 })
             });
+            shared.applying.ran(begun);
             let position = shared.overlay.read().position.clone();
             shared.publish_applied(&position);
             shared.publish_backlog(done.as_ref().err().cloned());
@@ -242,6 +250,12 @@ impl StateStore {
             done
         });
         Ok(out.await??)
+    }
+
+    /// Time spent in applying.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.shared.applying.spent()
     }
 
     /// Writes everything to the file and syncs it; returns what it then holds.

@@ -1,5 +1,10 @@
 //! What others ask of the tracker.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use ipfs_cluster_protocol::id::Cid;
 use ipfs_cluster_protocol::limits;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,11 +29,19 @@ pub struct Load {
     pub running: usize,
 }
 
+/// Orders to pin that the IPFS node was given since the start, and those that failed.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) pins: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
 /// A handle on the tracker. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tracker {
     orders: mpsc::Sender<Order>,
     load: watch::Receiver<Load>,
+    counts: Arc<Counts>,
 }
 
 /// The tracker's side of a handle.
@@ -36,6 +49,7 @@ pub struct Tracker {
 pub(crate) struct Inbox {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) load: watch::Sender<Load>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Tracker {
@@ -43,13 +57,18 @@ impl Tracker {
     pub(crate) fn new() -> (Self, Inbox) {
         let (orders, inbox) = mpsc::channel(limits::TRACKER_ORDERS_MAX);
         let (load, seen) = watch::channel(Load::default());
-        (
-            Self { orders, load: seen },
-            Inbox {
-                orders: inbox,
-                load,
-            },
-        )
+        let counts = Arc::<Counts>::default();
+        let handle = Self {
+            orders,
+            load: seen,
+            counts: counts.clone(),
+        };
+        let inbox = Inbox {
+            orders: inbox,
+            load,
+            counts,
+        };
+        (handle, inbox)
     }
 
     /// Retries a CID now if it failed here. False if there is nothing to retry.
@@ -66,6 +85,13 @@ impl Tracker {
             Ok(()) => rx.await.unwrap_or_default(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// Orders to pin that the IPFS node was given since the start, and how many failed.
+    #[must_use]
+    pub fn pin_orders(&self) -> (u64, u64) {
+        let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        (count(&self.counts.pins), count(&self.counts.errors))
     }
 
     /// How much there is to do.

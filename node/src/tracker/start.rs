@@ -1,13 +1,13 @@
 //! What the tracker is made of, and its start.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use ipfs_cluster_protocol::id::{ClusterId, PeerId};
 use tokio::sync::{mpsc, watch};
 
 use super::{
     gone::GoneReport,
-    handle::{Inbox, Load},
+    handle::{Counts, Inbox, Load},
     ledger::Ledger,
     main_loop::Loop,
 };
@@ -59,10 +59,11 @@ pub(super) struct Parts {
     pub(super) gone: mpsc::Sender<GoneReport>,
     pub(super) settings: TrackerSettings,
     pub(super) load: watch::Receiver<Load>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Parts {
-    fn new(parts: TrackerParts, ledger: Ledger, load: watch::Receiver<Load>) -> Self {
+    fn new(parts: TrackerParts, ledger: Ledger, inbox: &Inbox) -> Self {
         Self {
             me: parts.me,
             state: parts.state,
@@ -71,7 +72,8 @@ impl Parts {
             ledger,
             gone: parts.gone,
             settings: parts.settings,
-            load,
+            load: inbox.load.subscribe(),
+            counts: inbox.counts.clone(),
         }
     }
 }
@@ -81,7 +83,7 @@ pub(crate) async fn run(parts: TrackerParts, inbox: Inbox, env: Env, stop: Stop)
     match Ledger::open(&env, parts.ledger.clone(), parts.cluster).await {
         Ok(ledger) => {
             let changes = parts.changes.clone();
-            let parts = Parts::new(parts, ledger, inbox.load.subscribe());
+            let parts = Parts::new(parts, ledger, &inbox);
             Loop::new(parts, changes, inbox).run(stop).await;
         }
         Err(e) => no_ledger(&parts.ledger, &e),

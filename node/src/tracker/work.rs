@@ -165,6 +165,7 @@ async fn pin(parts: &Parts, job: Job, spec: &PinSpec, mode: PinMode, observed: O
             }
         }),
     );
+    parts.counts.pins.fetch_add(1, Ordering::Relaxed);
     let started = Instant::now();
     let outcome = tokio::select! {
         biased;
@@ -174,6 +175,7 @@ async fn pin(parts: &Parts, job: Job, spec: &PinSpec, mode: PinMode, observed: O
     let Err(e) = outcome else {
         return Worked::Held;
     };
+    parts.counts.errors.fetch_add(1, Ordering::Relaxed);
     if observed == Observed::Unpinned {
         disown(parts, job.seq, spec.cid, &e).await;
     }

@@ -22,7 +22,6 @@ use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderName, Method, Request};
 use hyper::body::Incoming;
 use ipfs_cluster_protocol::api::query::Query;
-use prometheus_client::registry::Registry;
 
 use self::extracted::Extracted;
 use super::{
@@ -31,6 +30,7 @@ use super::{
         reply::{Outgoing, Reply, into_outgoing},
         server::{Client, ListenError, Server, ServerLimits, Site},
     },
+    metrics::Metrics,
     rest::{Rest, unescape},
     routing,
 };
@@ -70,16 +70,18 @@ pub async fn serve_proxy(
     config: ProxyConfig,
     env: &Env,
     backend: Arc<dyn Backend>,
+    metrics: &Metrics,
 ) -> Result<Server, ListenError> {
     let rest = Rest {
         backend,
-        registry: Arc::new(Registry::default()),
+        registry: metrics.registry(),
     };
     let site = Arc::new(ProxySite {
         rest,
         extracted: Extracted::new(&config),
         node: config.node,
     });
+    let site = metrics.time("proxy", site);
     Server::listen(env, &config.listen, site, config.limits).await
 }
 

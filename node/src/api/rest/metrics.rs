@@ -1,14 +1,13 @@
 //! `GET /metrics`: what Prometheus collects.
 
 use http::{HeaderValue, StatusCode, header};
-use prometheus_client::encoding::text::encode;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use super::Rest;
 use crate::api::http::reply::{self, Reply};
 
-pub(crate) fn exposition(rest: &Rest) -> Reply {
+pub(crate) fn exposition(registry: &Registry) -> Reply {
     let mut text = String::new();
-    if encode(&mut text, &rest.registry).is_err() {
+    if encode(&mut text, registry).is_err() {
         return reply::error(
             StatusCode::INTERNAL_SERVER_ERROR,
             "cannot print the metrics",

@@ -33,6 +33,7 @@ use crate::{
     ipfs::{
         IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat, SharedIpfs,
     },
+    stage::Spent,
 };
 
 pub(super) const P1: &str = "12D3KooWMeLtjJkrx2SsM5wmWPkJ9acpT6VeG6rti56XnQDrSgdp";
@@ -287,6 +288,13 @@ impl Backend for Double {
             }),
             pins: self.state.lock().pins.len() as u64,
             queues: vec![("new", 5)],
+            stages: vec![(
+                "sync",
+                Spent {
+                    nanos: 1_500_000_000,
+                    times: 3,
+                },
+            )],
             ..Measurements::default()
         }
     }

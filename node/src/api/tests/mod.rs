@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
-use prometheus_client::registry::Registry;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,7 +17,7 @@ use tokio::{
 };
 
 use self::double::Double;
-use super::{Credentials, RestConfig, Server, serve_rest};
+use super::{Credentials, Metrics, RestConfig, Server, serve_rest};
 use crate::{
     env::{Addr, real},
     ipfs::http::{HttpClient, empty, full},
@@ -52,7 +51,8 @@ async fn start(config: RestConfig) -> Peer {
         ..config
     };
     let backend = Arc::new(double.clone());
-    let server = serve_rest(config, &env, backend, Registry::default(), None)
+    let metrics = Metrics::of(backend.clone());
+    let server = serve_rest(config, &env, backend, &metrics, None)
         .await
         .unwrap();
     let client = HttpClient::new(env.connect.clone(), server.addresses()[0].clone());

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::{Answer, CID, Peer, double::Double, multipart};
 use crate::{
     api::{
-        ProxiedNode, ProxyConfig, Server, ServerLimits,
+        Metrics, ProxiedNode, ProxyConfig, Server, ServerLimits,
         http::{
             reply::{self, Outgoing, into_outgoing},
             server::{Client, Site},
@@ -99,9 +99,9 @@ async fn proxy_to(env: &Env, node: ProxiedNode, kubo: Option<Server>) -> Proxy {
         extract_path: "/api/v0/version".to_owned(),
         extract_ttl: Duration::from_secs(300),
     };
-    let server = serve_proxy(config, env, Arc::new(double.clone()))
-        .await
-        .unwrap();
+    let backend = Arc::new(double.clone());
+    let metrics = Metrics::of(backend.clone());
+    let server = serve_proxy(config, env, backend, &metrics).await.unwrap();
     let client = HttpClient::new(env.connect.clone(), server.addresses()[0].clone());
     Proxy {
         peer: Peer {

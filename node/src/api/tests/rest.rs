@@ -1,13 +1,19 @@
 //! Shapes, codes, headers and trailers of the REST API.
 
+use std::sync::Arc;
+
 use http::Request;
 
 use super::{
     CID, PATIENCE, Peer, RestConfig,
-    double::{P1, P2},
+    double::{Double, P1, P2},
     one_user, peer, start,
 };
-use crate::api::ServerLimits;
+use crate::{
+    api::{Metrics, ServerLimits, serve_metrics},
+    env::{Addr, real},
+    ipfs::http::{HttpClient, empty},
+};
 
 async fn with_pins(n: u8) -> Peer {
     let peer = peer().await;
@@ -309,6 +315,11 @@ async fn prometheus_is_told_of_the_consensus_and_the_pins() {
         "ipfscluster_raft_term 4",
         "ipfscluster_raft_applied_index 7",
         "ipfscluster_queue_length{queue=\"new\"} 5",
+        "ipfscluster_write_seconds_total{stage=\"sync\"} 1.5",
+        "ipfscluster_write_steps_total{stage=\"sync\"} 3",
+        // The two requests that made the pins.
+        "ipfscluster_http_request_seconds_count{server=\"rest\",method=\"POST\",code=\"200\"} 2",
+        "ipfscluster_http_requests_in_flight{server=\"rest\"} 1",
     ] {
         assert!(
             metrics.text.lines().any(|l| l == line),
@@ -316,6 +327,24 @@ async fn prometheus_is_told_of_the_consensus_and_the_pins() {
             metrics.text
         );
     }
+}
+
+#[tokio::test]
+async fn metrics_have_a_server_of_their_own() {
+    let env = real::env();
+    let metrics = Metrics::of(Arc::new(Double::new()));
+    let listen = [Addr::Tcp("127.0.0.1".to_owned(), 0)];
+    let server = serve_metrics(&listen, &env, &metrics).await.unwrap();
+    let client = HttpClient::new(env.connect.clone(), server.addresses()[0].clone());
+    let status = async |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(empty()).unwrap();
+        let answer = client.request(request, PATIENCE).await.unwrap();
+        answer.status().as_u16()
+    };
+    assert_eq!(status("GET", "/metrics").await, 200);
+    assert_eq!(status("GET", "/pins").await, 404);
+    assert_eq!(status("POST", "/metrics").await, 405);
 }
 
 #[tokio::test]
@@ -463,8 +492,6 @@ async fn a_server_that_stops_answers_what_has_begun_and_takes_nothing_new() {
     assert_eq!(peer.call("GET", "/id").await.status, 200);
     let Peer { server, client, .. } = peer;
     server.shutdown().await;
-    let request = Request::get("/id")
-        .body(crate::ipfs::http::empty())
-        .unwrap();
+    let request = Request::get("/id").body(empty()).unwrap();
     assert!(client.request(request, PATIENCE).await.is_err());
 }

@@ -21,6 +21,7 @@ use crate::{
     consensus::{Committed, Consensus, ProposeError, Role},
     ipfs::{SharedIpfs, holds::holds},
     monitor::Monitor,
+    stage::{Spent, Stage},
 };
 
 /// Decides and proposes. Cheap to clone.
@@ -34,6 +35,8 @@ struct Inner {
     ipfs: SharedIpfs,
     settings: Arc<Settings>,
     reservations: view::Reservations,
+    /// Placing pins.
+    deciding: Stage,
 }
 
 /// A command that was applied.
@@ -65,7 +68,13 @@ impl Leader {
             ipfs,
             settings,
             reservations,
+            deciding: Stage::default(),
         }))
+    }
+
+    /// Time spent in deciding where pins go.
+    pub(crate) fn spent(&self) -> Spent {
+        self.0.deciding.spent()
     }
 
     /// Decides one write and brings it into the log.

@@ -151,6 +151,7 @@ impl Leader {
         current: Option<&Pin>,
         members: Vec<Member>,
     ) -> Result<Vec<PeerId>, Refusal> {
+        let begun = std::time::Instant::now();
         let view = self.candidates_of(members);
         let current = current.map_or(&[][..], |pin| &pin.allocations);
         let request = PlacementRequest {
@@ -165,6 +166,7 @@ impl Leader {
             Refusal::Invalid(e.to_string())
         })?;
         self.reserve(&chosen);
+        self.0.deciding.ran(begun);
         Ok(chosen)
     }
 }

@@ -1,7 +1,7 @@
 //! One commit of the log file: many operations, one sync.
 
 use ipfs_cluster_protocol::limits;
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use bytes::Bytes;
 use ipfs_cluster_protocol::state::tx::StoreError;
@@ -21,6 +21,7 @@ impl LogFile {
     pub(super) fn commit(&self, ops: Vec<Op>, committed: Option<Bytes>) -> Result<(), StoreError> {
         let path = &self.path;
         guard(path, || {
+            let begun = Instant::now();
             let database = self.database()?;
             let mut txn = database.begin_write().map_err(failed(path))?;
             txn.set_durability(Durability::Immediate)
@@ -36,7 +37,10 @@ impl LogFile {
                 set(&txn, Slot::Committed, &committed).map_err(failed(path))?;
             }
             let cleaned = clean(&txn, purged_below).map_err(failed(path))?;
+            self.appending.ran(begun);
+            let begun = Instant::now();
             txn.commit().map_err(failed(path))?;
+            self.syncing.ran(begun);
             self.purged_below.store(purged_below, Ordering::Relaxed);
             if cleaned {
                 self.cleaned.store(purged_below, Ordering::Relaxed);

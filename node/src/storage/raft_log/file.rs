@@ -11,7 +11,7 @@ use ipfs_cluster_protocol::{codec, state::tx::StoreError};
 use parking_lot::{MappedRwLockReadGuard, RwLock, RwLockReadGuard};
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, TableError};
 
-use crate::env::Disk;
+use crate::{env::Disk, stage::Stage};
 
 use super::{LogRecord, LogRecovered, Slot, tail::Tail};
 use crate::storage::{
@@ -50,6 +50,10 @@ pub(super) struct LogFile {
     /// Entries below this index are purged; those from `cleaned` on may still have rows.
     pub(super) purged_below: AtomicU64,
     pub(super) cleaned: AtomicU64,
+    /// Encoding and writing the rows of a commit.
+    pub(super) appending: Stage,
+    /// Making a commit durable.
+    pub(super) syncing: Stage,
 }
 
 /// The row of an entry, not sealed yet.
@@ -108,6 +112,8 @@ impl LogFile {
             path,
             purged_below: AtomicU64::new(first),
             cleaned: AtomicU64::new(0),
+            appending: Stage::default(),
+            syncing: Stage::default(),
         };
         Ok((log, tail, recovered))
     }
