@@ -23,6 +23,7 @@ use crate::{
     name = NAME,
     version = VERSION,
     disable_version_flag = true,
+    max_term_width = 100,
     after_long_help = EXAMPLES,
 )]
 pub(crate) struct Args {

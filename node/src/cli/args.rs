@@ -35,6 +35,7 @@ CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS, CLUSTER_IPFSHTTP_NODEMULTIADDRESS, and s
     name = "ipfs-cluster-service",
     version = VERSION,
     disable_version_flag = true,
+    max_term_width = 100,
     after_long_help = EXAMPLES,
 )]
 pub(super) struct Args {
