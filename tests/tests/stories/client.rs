@@ -52,18 +52,18 @@ fn the_api_is_reached_inside_the_swarm_with_the_secret_alone() {
             ],
         );
         assert_eq!(code, Some(2), "{out}");
-        let (code, _, err) = run(&[], &["id"]);
+        let (code, out, _) = run(&[], &["id"]);
         assert_eq!(code, Some(1));
         assert!(
-            err.contains("failed to negotiate security protocol"),
-            "{err}"
+            out.contains("failed to negotiate security protocol"),
+            "{out}"
         );
         let wrong = "00".repeat(32);
-        let (code, _, err) = run(&["--secret", &wrong], &["id"]);
+        let (code, out, _) = run(&["--secret", &wrong], &["id"]);
         assert_eq!(code, Some(1));
         assert!(
-            err.contains("failed to negotiate security protocol"),
-            "{err}"
+            out.contains("failed to negotiate security protocol"),
+            "{out}"
         );
     });
 }
