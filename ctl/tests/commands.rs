@@ -81,16 +81,19 @@ fn routes() -> Routes {
     ]
 }
 
+type Row = (String, String, String);
+
 /// Arguments, the request line they make, what is printed.
-fn commands() -> Vec<(String, String, String)> {
+fn row(args: &str, request: &str, out: &str) -> Row {
+    (args.to_owned(), request.to_owned(), out.to_owned())
+}
+
+/// On peers and pins.
+fn commands_on_pins() -> Vec<Row> {
     let id_text = format!(
         "{P1} | peer1 | Sees 1 other peers\n  > Addresses:\n    - /ip4/127.0.0.1/tcp/9196/p2p/{P1}\n  > IPFS: {P2}\n    - /a\n    - /b\n"
     );
-    let both = status_text(CID, "PINNED") + &status_text(OTHER, "PINNING");
     let pins = pin_line(CID) + &pin_line(OTHER);
-    let row = |args: &str, request: &str, out: &str| {
-        (args.to_owned(), request.to_owned(), out.to_owned())
-    };
     vec![
         row("id", "GET /id", &id_text),
         row("peers ls", "GET /peers", &id_text),
@@ -133,6 +136,13 @@ fn commands() -> Vec<(String, String, String)> {
             &format!("DELETE /pins/ipfs/{CID}"),
             &pin_line(CID),
         ),
+    ]
+}
+
+/// On the rest.
+fn commands_on_status() -> Vec<Row> {
+    let both = status_text(CID, "PINNED") + &status_text(OTHER, "PINNING");
+    vec![
         row("status", "GET /pins?local=false&filter=", &both),
         row(
             "status --local --filter pinned,error",
@@ -158,7 +168,7 @@ fn commands() -> Vec<(String, String, String)> {
         row(
             "health metrics",
             "GET /monitor/metrics",
-            "freespace\nping\n",
+            "ping\nfreespace\n",
         ),
         row("health alerts", "GET /health/alerts", ""),
         row(
@@ -176,7 +186,7 @@ fn commands() -> Vec<(String, String, String)> {
 
 #[test]
 fn each_command_makes_its_request_and_prints_its_text() {
-    for (args, request, out) in commands() {
+    for (args, request, out) in commands_on_pins().into_iter().chain(commands_on_status()) {
         let server = Server::start(routes());
         let words: Vec<&str> = args.split(' ').collect();
         let run = server.run(&words);
@@ -194,8 +204,16 @@ fn json_has_an_indent_of_four_and_one_object_per_item() {
     assert_eq!(version.out, "{\n    \"version\": \"1.1.6\"\n}\n");
     let pins = server.run(&["--encoding=json", "pin", "ls"]);
     assert_eq!(pins.out.matches("\n}\n").count(), 2, "{}", pins.out);
+    let traffic = server.run(&["-enc=json", "health", "bandwidth"]);
+    assert!(
+        traffic
+            .out
+            .contains("\"rate_in\": 1.5,\n        \"rate_out\": 0\n"),
+        "{}",
+        traffic.out
+    );
     let names = server.run(&["-enc=json", "health", "metrics"]);
-    assert_eq!(names.out, "[\n    \"freespace\",\n    \"ping\"\n]\n");
+    assert_eq!(names.out, "[\n    \"ping\",\n    \"freespace\"\n]\n");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use ipfs_cluster_protocol::api::{
     metrics::{Alert, Metric},
     query::escape,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     error::Error,
@@ -24,9 +24,25 @@ pub struct Bandwidth {
     /// Sent.
     pub total_out: i64,
     /// Received per second.
+    #[serde(serialize_with = "short")]
     pub rate_in: f64,
     /// Sent per second.
+    #[serde(serialize_with = "short")]
     pub rate_out: f64,
+}
+
+/// Whole numbers without a fraction, as Go prints them.
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::cast_possible_truncation,
+    reason = "serde hands over a reference; the number is whole and small"
+)]
+fn short<S: Serializer>(rate: &f64, to: S) -> Result<S::Ok, S::Error> {
+    if rate.fract() == 0.0 && rate.abs() < 1e15 {
+        to.serialize_i64(*rate as i64)
+    } else {
+        to.serialize_f64(*rate)
+    }
 }
 
 impl Client {

@@ -50,9 +50,7 @@ impl Context {
                 .map_err(|e| Failure::local("writing the graph", e))?;
             }
             Some(HealthArgs::Metrics { name: None }) => {
-                let mut names = self.client.metric_names().await?;
-                names.sort();
-                self.encoding.print(&names)?;
+                self.encoding.print(&self.client.metric_names().await?)?;
             }
             Some(HealthArgs::Metrics { name: Some(name) }) => {
                 self.show(self.client.metrics(&name).await)?;

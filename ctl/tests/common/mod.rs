@@ -14,24 +14,24 @@ use std::{
 };
 
 /// The answers: start of the request line, status line, body.
-pub type Routes = Vec<(&'static str, &'static str, String)>;
+pub(crate) type Routes = Vec<(&'static str, &'static str, String)>;
 
 /// Answers until the test ends.
-pub struct Server {
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a run of the program came to.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Run {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Reads a request's head, body not included.
-pub fn head(stream: &mut impl Read) -> String {
+pub(crate) fn head(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
@@ -41,7 +41,7 @@ pub fn head(stream: &mut impl Read) -> String {
 }
 
 /// The whole answer to a request.
-pub fn answer(routes: &Routes, head: &str) -> String {
+pub(crate) fn answer(routes: &Routes, head: &str) -> String {
     let found = routes.iter().find(|(start, ..)| head.starts_with(start));
     let (status, body) = match found {
         Some((_, status, body)) => (*status, body.as_str()),
@@ -58,7 +58,7 @@ pub fn answer(routes: &Routes, head: &str) -> String {
 }
 
 impl Server {
-    pub fn start(routes: Routes) -> Self {
+    pub(crate) fn start(routes: Routes) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard = Arc::<Mutex<Vec<String>>>::default();
@@ -77,7 +77,7 @@ impl Server {
     }
 
     /// The request lines that came.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         let heard = self.heard.lock().unwrap();
         heard
             .iter()
@@ -86,19 +86,19 @@ impl Server {
     }
 
     /// The heads that came.
-    pub fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
 
     /// Runs a command against this server.
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         let host = format!("/ip4/127.0.0.1/tcp/{}", self.port);
         run(&[&["--host", &host], args].concat(), &[])
     }
 }
 
 /// Runs the program in an environment of nothing else.
-pub fn run(args: &[&str], vars: &[(&str, &str)]) -> Run {
+pub(crate) fn run(args: &[&str], vars: &[(&str, &str)]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_ipfs-cluster-ctl"))
         .env_clear()
         .envs(vars.iter().copied())
