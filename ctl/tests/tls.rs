@@ -1,5 +1,7 @@
 //! https: a certificate that is trusted, one that is not, and a server that does not speak it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::{net::TcpListener, sync::Arc};

@@ -12,8 +12,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
+    Dialer,
     addr::Target,
-    libp2p::Dialer,
     tls::{self, Tls},
 };
 

@@ -39,6 +39,10 @@ impl ClientSockets {
         let address = match target {
             Target::Tcp { host, port } => Addr::Tcp(host, port),
             Target::Unix(path) => Addr::Unix(path),
+            Target::DnsAddr(name) => {
+                let text = format!("{name}: there are no DNS records in here");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            }
             Target::Libp2p { address, peer } => {
                 let dialer = self.dialer.get_or_try_init(|| async {
                     Dialer::over(self.pipes.pipes()?, Some(self.secret))
