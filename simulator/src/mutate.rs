@@ -13,16 +13,27 @@ pub struct Planted {
     pub mutation: Mutation,
     /// What goes wrong, in words.
     pub about: &'static str,
-    /// The properties that may find it, and the first seed of `explore` that does; none as long as
-    /// nothing finds it.
-    pub found: Option<(&'static str, u64)>,
+    /// How it is found; none as long as nothing finds it.
+    pub found: Option<Found<'static>>,
 }
+
+/// What finds a planted fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// This property, by `explore` in this seed: the first one that does, from 0.
+    Explore(&'a str, u64),
+    /// This property, by `core --seed 1` within [`CORE_STEPS`].
+    Core(&'a str),
+}
+
+/// Steps within which the pure core finds what it can find.
+pub const CORE_STEPS: u64 = 30_000;
 
 const fn planted(
     name: &'static str,
     mutation: Mutation,
     about: &'static str,
-    found: Option<(&'static str, u64)>,
+    found: Option<Found<'static>>,
 ) -> Planted {
     Planted {
         name,
@@ -150,6 +161,17 @@ pub const TABLE: &[Planted] = &[
     ),
 ];
 
+/// A row of the table in the documentation.
+#[must_use]
+pub fn row(planted: &Planted, found: Option<Found<'_>>) -> String {
+    let found = match found {
+        None => "not found yet | –".to_owned(),
+        Some(Found::Explore(by, seed)) => format!("`{by}` | {}", seed + 1),
+        Some(Found::Core(by)) => format!("`{by}` of the pure core | 1"),
+    };
+    format!("| `{}` | {} | {found} |", planted.name, planted.about)
+}
+
 /// The fault of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Planted> {
@@ -201,11 +223,7 @@ mod tests {
     fn the_documentation_shows_this_table() {
         let text = include_str!("../../docs/simulator.md");
         for planted in TABLE {
-            let found = planted.found.map_or_else(
-                || "not found yet | –".to_owned(),
-                |(by, seed)| format!("{by} | {}", seed + 1),
-            );
-            let row = format!("| `{}` | {} | {found} |", planted.name, planted.about);
+            let row = row(planted, planted.found);
             assert!(
                 text.contains(&row),
                 "docs/simulator.md lacks the row\n{row}"

@@ -84,6 +84,20 @@ fn setting(scenario: &Scenario) {
         scenario.workload.reads_per_second,
         scenario.workload.cids
     );
+    for zone in &scenario.zones {
+        println!("Zone {} is where peers {:?} are.", zone.name, zone.peers);
+    }
+    for between in &scenario.between {
+        let (a, b) = &between.zones;
+        let (low, high) = between.weather.latency_ms;
+        println!("Between {a} and {b} links take {low} to {high} ms.");
+    }
+    if scenario.kubo > 0 {
+        println!(
+            "The last {} have a simulated Kubo beside them.",
+            scenario.kubo
+        );
+    }
     println!(
         "A peer is missed {} s after its last sign of life; its pins move after another {}.",
         2 * tuning.ping_interval.0.as_secs(),

@@ -240,8 +240,13 @@ impl Exploration<'_> {
     }
 }
 
+/// Whole seconds of a span of real time that are left since `start`.
+pub(super) fn seconds_left(start: Instant, within: Span) -> u64 {
+    within.0.saturating_sub(start.elapsed()).as_secs()
+}
+
 /// The property that did not hold, as the last line of a run names it.
-fn property(text: &str) -> String {
+pub(super) fn property(text: &str) -> String {
     let last = text.lines().last().unwrap_or_default();
     last.rsplit_once("VIOLATED ")
         .map_or("died", |(_, property)| property)

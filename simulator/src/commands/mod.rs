@@ -3,6 +3,7 @@
 mod explain;
 mod explore;
 mod list;
+mod mutations;
 mod pure;
 mod replay;
 mod run;
@@ -32,6 +33,8 @@ enum Commands {
     Explore(explore::ExploreArgs),
     /// Random steps of the pure core alone: no network, no disk, millions of them.
     Core(pure::CoreArgs),
+    /// Plant every fault in turn and print what finds it, as the documentation has it.
+    Mutations(mutations::MutationsArgs),
     /// List the scenarios, or the faults that can be planted.
     List {
         /// The faults for `--mutate`.
@@ -88,7 +91,9 @@ impl Seeded {
     pub(crate) fn load(&self) -> anyhow::Result<Scenario> {
         let mut scenario = Scenario::load(&self.what.scenario)?;
         scenario.draw_setting(self.seed);
-        scenario.peers = self.what.peers.unwrap_or(scenario.peers);
+        if let Some(peers) = self.what.peers {
+            scenario.resize(peers);
+        }
         if let Some(lasts) = self.what.lasts {
             scenario.lasts = lasts;
             scenario.faults.retain(|fault| fault.at <= lasts);
@@ -134,6 +139,7 @@ impl Cli {
             Commands::Replay(args) => replay::execute(&args),
             Commands::Explore(args) => explore::execute(&args),
             Commands::Core(args) => pure::execute(&args),
+            Commands::Mutations(args) => mutations::execute(&args),
             Commands::List { mutations } => list::execute(mutations),
             Commands::Explain(args) => explain::execute(&args),
         }

@@ -7,6 +7,7 @@
 //! The page is whole: no script, style, font or picture comes from elsewhere.
 
 mod axis;
+mod lacking;
 mod lanes;
 mod markup;
 mod page;
@@ -14,6 +15,7 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
+pub use lacking::lacking;
 pub use page::{Heading, page};
 pub use recorder::Recorder;
 

@@ -23,13 +23,14 @@ use self::{supervise::Supervisor, timeline::Timeline};
 use crate::{
     faults::Injector,
     history::Answer,
+    host::Host,
     invariants::{Invariants, Violation},
     ipfs::NodeSlot,
     observe::{Observer, Seen, View},
     panics,
     peer::{Cluster, Slot},
     process,
-    report::{Recorder, Recording},
+    report::{Recorder, Recording, lacking},
     scenario::Scenario,
     simulation::Simulation,
     span::Span,
@@ -165,6 +166,9 @@ impl Run {
         self.invariants.check(&seen)?;
         if let Seen::State { peer, view, .. } = seen {
             self.views.insert(peer, view);
+            let up = |host| self.sim.host(host).is_some_and(Host::is_up);
+            let pins = lacking(&self.views, &self.cluster.machines(), up);
+            self.recorder.note_lacking(pins);
         }
         Ok(())
     }

@@ -4,11 +4,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Fault, Scenario, Timed, Tuning, Weather};
+use super::{Between, CrashKind, Fault, Scenario, Timed, Tuning, Weather, Who, Zone};
 use crate::{span::Span, world::Rng};
 
 /// Parts of a million.
 const HALF: u64 = 500_000;
+const SOME: u64 = 300_000;
+/// How many faults of a run are of a rare kind.
+const RARE: u64 = 120_000;
 /// How many runs have a kind of fault.
 const KIND: u64 = 600_000;
 
@@ -28,11 +31,74 @@ impl Scenario {
         self.peers = rng.pick(&peers).copied().unwrap_or(3);
         self.network = weather(&mut rng);
         self.tuning = tuning(&mut rng);
-        self.tuning.wan = self.network.latency_ms.1 > 10;
         self.random_fault_every = Some(seconds(rng.between(2, 12)));
-        self.workload.writes_per_second = rng.between(2, 40);
-        self.workload.reads_per_second = rng.between(1, 15);
-        self.workload.cids = *rng.pick(&[3, 10, 40, 200]).unwrap_or(&40);
+        self.draw_workload(&mut rng);
+        if rng.chance(SOME) {
+            self.kubo = usize::try_from(rng.between(1, self.peers as u64)).unwrap_or(1);
+        }
+        if rng.chance(SOME) {
+            self.draw_zones(&mut rng);
+        }
+        let between = self.between.iter().map(|b| b.weather.latency_ms.1);
+        let slowest = between.chain([self.network.latency_ms.1]).max();
+        self.tuning.wan = slowest > Some(10);
+    }
+
+    /// Has so many peers instead; zones and Kubos of those that are not there go with them.
+    pub fn resize(&mut self, peers: usize) {
+        self.peers = peers;
+        self.kubo = self.kubo.min(peers);
+        for zone in &mut self.zones {
+            zone.peers.retain(|peer| *peer <= peers);
+        }
+    }
+
+    fn draw_workload(&mut self, rng: &mut Rng) {
+        let work = &mut self.workload;
+        work.writes_per_second = rng.between(2, 20);
+        work.reads_per_second = rng.between(1, 15);
+        work.cids = *rng.pick(&[3, 10, 40, 100]).unwrap_or(&40);
+        work.libp2p_percent = *rng.pick(&[0, 10, 50]).unwrap_or(&10);
+        work.user_allocations_percent = *rng.pick(&[0, 10, 40]).unwrap_or(&10);
+        let factors = [(0, 0), (1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (-1, -1)];
+        work.replication = factors
+            .into_iter()
+            .filter(|(min, _)| usize::try_from(*min).is_ok_and(|min| min <= self.peers) || *min < 0)
+            .filter(|_| rng.chance(HALF))
+            .collect();
+        if work.replication.is_empty() {
+            work.replication.push((0, 0));
+        }
+    }
+
+    /// Two or three zones, farther from each other than their peers are.
+    fn draw_zones(&mut self, rng: &mut Rng) {
+        let count = if self.peers > 4 { rng.between(2, 3) } else { 2 };
+        let names = ["eu", "us", "asia"].map(str::to_owned);
+        let names = names.into_iter().take(usize::try_from(count).unwrap_or(2));
+        let names: Vec<String> = names.collect();
+        self.zones = names
+            .iter()
+            .zip(0..)
+            .map(|(name, at)| Zone {
+                name: name.clone(),
+                peers: (1..=self.peers).filter(|p| p % names.len() == at).collect(),
+            })
+            .collect();
+        for (at, one) in names.iter().enumerate() {
+            for other in names.iter().skip(at + 1) {
+                let low = rng.between(2, 20);
+                let weather = Weather {
+                    latency_ms: (low, low + rng.between(1, 10)),
+                    mbit: 100,
+                    ..self.network.clone()
+                };
+                self.between.push(Between {
+                    zones: (one.clone(), other.clone()),
+                    weather,
+                });
+            }
+        }
     }
 
     /// Adds the faults that are drawn from the seed.
@@ -45,13 +111,20 @@ impl Scenario {
         let mut at = 5_000;
         let mut down = BTreeSet::new();
         let kinds = rng.draw();
+        let mut rare = Rare::default();
         loop {
             at += rng.between(every / 4, every * 7 / 4);
             if at >= end {
                 break;
             }
             let before = down.clone();
-            let fault = Fault::draw(rng, self, &mut down);
+            let drawn = self.drawn && rng.chance(RARE);
+            let fault = if drawn {
+                rare.draw(rng, self, &mut down)
+            } else {
+                None
+            };
+            let fault = fault.unwrap_or_else(|| Fault::draw(rng, self, &mut down));
             if self.drawn && !takes_part(&fault, kinds) {
                 down = before;
                 continue;
@@ -60,6 +133,56 @@ impl Scenario {
             self.faults.push(Timed { at, fault });
         }
         self.faults.sort_by_key(|f| f.at);
+    }
+}
+
+/// What a run may have only so much of, or it would lose what no cluster can keep.
+#[derive(Debug, Default)]
+struct Rare {
+    wiped: bool,
+    joined: usize,
+    left: usize,
+}
+
+impl Rare {
+    fn draw(
+        &mut self,
+        rng: &mut Rng,
+        setting: &Scenario,
+        down: &mut BTreeSet<usize>,
+    ) -> Option<Fault> {
+        let kind = if rng.chance(HALF) {
+            CrashKind::PowerLoss
+        } else {
+            CrashKind::Kill
+        };
+        let zone = rng.pick(&setting.zones).cloned();
+        match rng.between(0, 5) {
+            0 if !self.wiped && down.is_empty() => {
+                self.wiped = true;
+                let peer = Who::Follower;
+                Some(Fault::Wipe { peer })
+            }
+            1 => zone.map(|zone| Fault::CutZone { zone: zone.name }),
+            2 if down.is_empty() => zone.map(|zone| {
+                down.extend(&zone.peers);
+                let zone = zone.name;
+                Fault::LoseZone { zone, kind }
+            }),
+            3 if self.joined < 2 => {
+                self.joined += 1;
+                Some(Fault::Join)
+            }
+            4 if self.left == 0 && setting.peers > 3 && down.is_empty() => {
+                self.left += 1;
+                let (peer, drain) = (Who::Follower, rng.chance(HALF));
+                Some(Fault::Leave { peer, drain })
+            }
+            5 => Some(Fault::Burst {
+                pins: rng.between(50, 400),
+            }),
+            _ => None,
+        }
     }
 }
 
@@ -133,7 +256,7 @@ mod tests {
     #[test]
     fn each_run_has_some_kinds_of_faults_and_not_others() {
         let crash = Fault::Blackout {
-            kind: super::super::CrashKind::Kill,
+            kind: CrashKind::Kill,
         };
         let with = (0..1_000).filter(|kinds| takes_part(&crash, *kinds));
         assert!((500..700).contains(&with.count()));
