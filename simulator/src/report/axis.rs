@@ -5,7 +5,7 @@ use crate::world::Micros;
 /// Width of the drawing.
 pub(super) const WIDTH: f64 = 1_160.0;
 /// Where the lanes begin; names stand left of it.
-pub(super) const LEFT: f64 = 92.0;
+pub(super) const LEFT: f64 = 104.0;
 /// Ticks at most.
 const TICKS_MAX: u64 = 14;
 

@@ -123,7 +123,10 @@ fn lane(out: &mut Markup, recording: &Recording, axis: Axis, peer: usize) {
             seconds(from),
             seconds(to)
         );
-        out.bar("cut", (x, top, end - x, LANE), &title);
+        // Whoever still reaches a majority goes on.
+        let alone = (recording.peers() - others.len()) * 2 <= recording.peers();
+        let class = if alone { "cut" } else { "cut-some" };
+        out.bar(class, (x, top, end - x, LANE), &title);
     }
     for (from, to, shown) in recording.stretches(peer, |p| Some(Shown::of(p))) {
         let (x, end) = (axis.x(from), axis.x(to));
@@ -143,7 +146,7 @@ fn lane(out: &mut Markup, recording: &Recording, axis: Axis, peer: usize) {
     let applied = recording.rates(|s| s.peers.get(peer).filter(|p| p.up).map(|p| p.applied));
     let messages = recording.rates(|s| Some(s.peers.get(peer)?.messages));
     curve(out, axis, ("messages", "messages/s"), top, &messages);
-    curve(out, axis, ("commits", "entries applied/s"), top, &applied);
+    curve(out, axis, ("commits", "entries/s"), top, &applied);
 }
 
 fn peers(numbers: &[usize]) -> String {
@@ -196,7 +199,7 @@ fn cluster_lane(out: &mut Markup, recording: &Recording, axis: Axis) {
     let asked = recording.rates(|s| Some(s.requests.0));
     let done = recording.rates(|s| Some(s.requests.1));
     curve(out, axis, ("messages", "asked/s"), top, &asked);
-    curve(out, axis, ("commits", "answered well/s"), top, &done);
+    curve(out, axis, ("commits", "done/s"), top, &done);
 }
 
 fn lacking_bar(out: &mut Markup, axis: Axis, top: f64, stretch: Option<(Micros, Micros, u64)>) {

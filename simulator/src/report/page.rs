@@ -30,7 +30,8 @@ const LEGEND: &[(&str, &str)] = &[
     ("standin", "has the log, no vote"),
     ("recovering", "recovers, or joins"),
     ("down", "does not run"),
-    ("cut", "cut off from others"),
+    ("cut", "cut off from a majority"),
+    ("cut-some", "cut off from some"),
     ("lacking", "pins lack copies"),
 ];
 

@@ -105,6 +105,8 @@ fn it_tells_what_became_of_every_peer() {
         "peer 1 leads in term 1 · 0.0 s to 19.5 s",
         "peer 2 leads in term 2",
         "peer 1: cut off from peer 2, 3 · 19.5 s to 39.5 s",
+        "class=\"cut\" x=",
+        "class=\"cut-some\" x=",
         "peer 3 does not run",
         "up to 7 pins lack copies",
         "peer 1 is alone &amp; &lt;unheard&gt;",
