@@ -17,10 +17,12 @@ pub mod error;
 mod forward;
 pub(crate) mod forward_server;
 pub(crate) mod leader;
+mod listing;
 mod members;
 mod observe;
 mod pins;
 pub(crate) mod rpc;
+mod shown;
 mod status;
 mod submit;
 
