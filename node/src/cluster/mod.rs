@@ -17,6 +17,7 @@ pub mod error;
 mod forward;
 pub(crate) mod forward_server;
 pub(crate) mod leader;
+mod leave;
 mod listing;
 mod members;
 mod observe;
@@ -37,7 +38,7 @@ use ipfs_cluster_protocol::{
     time::Timestamp,
 };
 
-pub use self::{add::AddSession, error::ClusterError, pins::Commit};
+pub use self::{add::AddSession, error::ClusterError, leave::LeaveError, pins::Commit};
 use self::{forward::Forwarder, leader::Leader};
 use crate::{
     consensus::Consensus, ipfs::SharedIpfs, monitor::Monitor, net::Net, repair::Repair,
