@@ -1,6 +1,12 @@
 //! Names of things: peers, incarnations, clusters, positions in the log and in the state.
 
-use std::{fmt, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -29,8 +35,17 @@ impl IdError {
 /// A libp2p peer ID: the multihash of a public key, at most 64 bytes of digest.
 ///
 /// Printed in base58btc; read from base58btc or from a CIDv1 with the `libp2p-key` codec.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(Box<[u8]>);
+///
+/// Cheap to clone. Its text is worked out once: a list of statuses shows the same few peers in
+/// every line. The lint on keys of interior mutability is told so in `clippy.toml`.
+#[derive(Clone)]
+pub struct PeerId(Arc<Peer>);
+
+struct Peer {
+    bytes: Box<[u8]>,
+    /// Follows from `bytes`, and counts for nothing else.
+    text: OnceLock<String>,
+}
 
 /// The multicodec `libp2p-key`.
 const LIBP2P_KEY: u64 = 0x72;
@@ -41,8 +56,8 @@ impl PeerId {
         let hash = multihash::Multihash::<64>::from_bytes(bytes)
             .map_err(|e| IdError::new("peer ID", &hex::encode(bytes), e))?;
         match hash.code() {
-            0x00 if hash.size() <= 42 => Ok(Self(bytes.into())),
-            0x12 if hash.size() == 32 => Ok(Self(bytes.into())),
+            0x00 if hash.size() <= 42 => Ok(Self::new(bytes)),
+            0x12 if hash.size() == 32 => Ok(Self::new(bytes)),
             code => Err(IdError::new(
                 "peer ID",
                 &hex::encode(bytes),
@@ -51,16 +66,56 @@ impl PeerId {
         }
     }
 
+    fn new(bytes: &[u8]) -> Self {
+        Self(Arc::new(Peer {
+            bytes: bytes.into(),
+            text: OnceLock::new(),
+        }))
+    }
+
     /// The multihash bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.0.bytes
+    }
+
+    /// In base58btc.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let print = || bs58::encode(&self.0.bytes).into_string();
+        self.0.text.get_or_init(print)
+    }
+}
+
+impl PartialEq for PeerId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for PeerId {}
+
+impl PartialOrd for PeerId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PeerId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for PeerId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&bs58::encode(&self.0).into_string())
+        f.write_str(self.as_str())
     }
 }
 

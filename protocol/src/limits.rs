@@ -304,7 +304,7 @@ pub const METRIC_NAME_BYTES_MAX: usize = 256;
 pub const METRIC_VALUE_BYTES_MAX: usize = 32 * 1024;
 /// Milliseconds that a metric can count for.
 pub const METRICS_TTL_MS_MAX: u64 = 24 * 3600 * 1000;
-/// Alerts kept in memory; the oldest go first.
+/// Alerts raised at a time; further ones wait until some are over.
 pub const ALERTS_MAX: usize = 1000;
 
 const _: () = assert!(2 * STATUS_DELTA_BYTES <= GOSSIP_BYTES_MAX);

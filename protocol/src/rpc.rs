@@ -73,6 +73,8 @@ pub enum Op {
         /// Move its pins away first.
         drain: bool,
     },
+    /// Take the origin out at once; answered when the consensus can do without it.
+    Leave,
 }
 
 /// A write is in the log of a quorum, synced.

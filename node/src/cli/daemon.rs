@@ -31,6 +31,7 @@ impl Shell {
                 .then(|| Box::pin(stdin_ends(&self.env)) as _),
         };
         let who = Who::of(&config);
+        let leaves = config.cluster.leave_on_shutdown;
         let options = StartOptions {
             bootstrap: args.bootstrap.clone(),
         };
@@ -52,12 +53,12 @@ impl Shell {
         };
         drop(published);
         systemd::stopping();
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             () = stop.signals.third() => return Ok(ExitCode::FAILURE),
-            () = running.shutdown() => {}
-        }
-        self.settle(exit).await
+            end = Box::pin(end(running, exit, leaves)) => end,
+        };
+        self.settle(end).await
     }
 
     /// A folder with the Go program's state and none of ours is refused: the pins would be missing.
@@ -82,20 +83,50 @@ impl Shell {
     }
 
     /// What is left to do once the peer has stopped, and how the process ends.
-    async fn settle(&self, exit: Option<Exit>) -> Result<ExitCode, Failure> {
-        match exit {
-            None => Ok(ExitCode::SUCCESS),
-            Some(Exit::Removed) => {
-                let aside = self.move_state_aside().await?;
-                tracing::info!(state = %aside.display(), "removed from the cluster; the state was moved aside");
-                Ok(ExitCode::SUCCESS)
-            }
-            Some(Exit::Failed(why)) => {
+    async fn settle(&self, end: End) -> Result<ExitCode, Failure> {
+        let how = match end {
+            End::Member => return Ok(ExitCode::SUCCESS),
+            End::Failed(why) => {
                 tracing::error!(%why, "the peer cannot go on");
-                Ok(ExitCode::FAILURE)
+                return Ok(ExitCode::FAILURE);
             }
-        }
+            End::Removed => "removed from the cluster",
+            End::Left => "left the cluster",
+        };
+        let aside = self.move_state_aside().await?;
+        tracing::info!(state = %aside.display(), "{how}; the state was moved aside");
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What a peer is to its cluster when its process ends.
+enum End {
+    /// It will be back.
+    Member,
+    /// It was taken out.
+    Removed,
+    /// It took itself out.
+    Left,
+    /// It broke.
+    Failed(String),
+}
+
+/// Ends a peer; one that was only asked to stop leaves its cluster first, if it `leaves`.
+async fn end(running: RunningNode, exit: Option<Exit>, leaves: bool) -> End {
+    let end = match exit {
+        Some(Exit::Removed) => End::Removed,
+        Some(Exit::Failed(why)) => End::Failed(why),
+        None if leaves => match running.leave().await {
+            Ok(()) => End::Left,
+            Err(e) => {
+                tracing::warn!("leave_on_shutdown: this peer could not leave the cluster: {e}");
+                End::Member
+            }
+        },
+        None => End::Member,
+    };
+    running.shutdown().await;
+    end
 }
 
 /// What asks the peer to stop.

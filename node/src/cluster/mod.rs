@@ -17,10 +17,13 @@ pub mod error;
 mod forward;
 pub(crate) mod forward_server;
 pub(crate) mod leader;
+mod leave;
+mod listing;
 mod members;
 mod observe;
 mod pins;
 pub(crate) mod rpc;
+mod shown;
 mod status;
 mod submit;
 
@@ -35,7 +38,7 @@ use ipfs_cluster_protocol::{
     time::Timestamp,
 };
 
-pub use self::{add::AddSession, error::ClusterError, pins::Commit};
+pub use self::{add::AddSession, error::ClusterError, leave::LeaveError, pins::Commit};
 use self::{forward::Forwarder, leader::Leader};
 use crate::{
     consensus::Consensus, ipfs::SharedIpfs, monitor::Monitor, net::Net, repair::Repair,

@@ -39,7 +39,7 @@ impl Cluster {
         self.0.monitor.names().into_iter().collect()
     }
 
-    /// Lapsed metrics, newest first.
+    /// What is wrong now, newest first: lapsed metrics, a clock that is off.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
         let alert = |alert: &health::Alert| Alert {

@@ -25,8 +25,17 @@ impl Cluster {
                     .into(),
             ));
         }
-        let ticket = self.0.consensus.sessions().begin();
         let deadline = Instant::now() + self.0.settings.write_timeout;
+        self.submit_until(op, deadline).await
+    }
+
+    /// The same with a deadline, whatever the configuration says of writes.
+    pub(super) async fn submit_until(
+        &self,
+        op: Op,
+        deadline: Instant,
+    ) -> Result<Done, ClusterError> {
+        let ticket = self.0.consensus.sessions().begin();
         let mut sent = None;
         loop {
             let Some(leader) = self.leader_by(deadline).await else {

@@ -1,6 +1,10 @@
 //! A running member of the consensus: openraft and what all tasks around it share.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use ipfs_cluster_protocol::{
     command::{Command, Envelope, Outcome},
@@ -50,6 +54,10 @@ pub(super) struct Core {
     pub(super) change: Mutex<()>,
     /// Wakes the leader's duties before their time.
     pub(super) nudge: Notify,
+    /// This peer is about to leave the cluster: it must not lead.
+    pub(super) leaving: AtomicBool,
+    /// When this peer last moved a vote for the sake of spread.
+    pub(super) spread_at: parking_lot::Mutex<Option<Instant>>,
     /// Since when this peer has led without a break, if it leads.
     pub(super) led_since: parking_lot::Mutex<Option<Instant>>,
 }

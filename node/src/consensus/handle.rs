@@ -15,23 +15,24 @@ use ipfs_cluster_protocol::{
     join::{Answer, Ask, Request},
     mutation::{Mutation, planted},
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use rand::Rng;
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     config::Profile,
     core::{BarrierError, Core, Members},
+    doors,
     join::{JoinError, ask_for},
     links::{Incoming, Links},
     proposer::{Committed, ProposeError},
     session::Sessions,
-    start::Running,
-    status::{RaftStatus, Role},
+    status::RaftStatus,
 };
 use crate::{
     env::Env,
@@ -43,8 +44,6 @@ use crate::{
 const PROPOSE_MAX: Duration = Duration::from_secs(10);
 /// How long the first entries of a cluster may take: a start on a busy machine is not given up.
 const FORM_MAX: Duration = Duration::from_secs(60);
-/// How long a planned stop waits for another leader.
-const HAND_OVER_MAX: Duration = Duration::from_secs(3);
 /// How long one of them may take. It may be forming its cluster at this moment, and is asked again.
 const JOIN_ASK_MAX: Duration = Duration::from_secs(4);
 /// Between two rounds over the members that could admit this peer.
@@ -84,8 +83,6 @@ pub(super) struct Inner {
     pub(super) recovered: Mutex<Option<LogRecovered>>,
     pub(super) state: StateStore,
     pub(super) links: Arc<dyn Links>,
-    /// Taken when openraft starts.
-    pub(super) accepted: Mutex<Option<Accepted>>,
     pub(super) sessions: Sessions,
     pub(super) status: watch::Sender<RaftStatus>,
     pub(super) identity: watch::Sender<Option<Identity>>,
@@ -93,7 +90,12 @@ pub(super) struct Inner {
     pub(super) hold_time: Arc<AtomicBool>,
     /// One start, one join, one stop at a time.
     pub(super) starting: tokio::sync::Mutex<()>,
-    pub(super) running: RwLock<Option<Running>>,
+    /// The run there is, if there is one.
+    pub(super) core: watch::Sender<Option<Arc<Core>>>,
+    /// The tasks around it. Dropping them stops them.
+    pub(super) tasks: Mutex<JoinSet<()>>,
+    /// The streams of other peers are taken here.
+    pub(super) doors: Mutex<JoinSet<()>>,
 }
 
 impl std::fmt::Debug for Consensus {
@@ -157,7 +159,7 @@ impl Consensus {
     }
 
     pub(super) fn core(&self) -> Option<Arc<Core>> {
-        self.0.running.read().as_ref().map(|r| r.core.clone())
+        self.0.core.borrow().clone()
     }
 
     /// Brings a command into the log of a quorum; answers what became of it when it was applied
@@ -315,45 +317,6 @@ impl Consensus {
         Ok(committed.index)
     }
 
-    /// Lets another voter lead, if this peer does. Returns once it does not lead any more, or when
-    /// nobody could take over in time.
-    pub async fn transfer_leadership(&self) {
-        let Some(core) = self.core() else { return };
-        let mut status = self.status();
-        if status.borrow().role != Role::Leader {
-            return;
-        }
-        let Some(to) = core.successor() else { return };
-        if let Err(e) = core.raft.trigger().transfer_leader(to.clone()).await {
-            warn!(error = %e, "the lead could not be handed over");
-            return;
-        }
-        let handed_over = status.wait_for(|s| s.role != Role::Leader && s.leader.is_some());
-        if timeout(HAND_OVER_MAX, handed_over).await.is_err() {
-            warn!(%to, "nobody took over the lead in time");
-        }
-    }
-
-    /// A planned stop: hands over the lead, stops, syncs and closes both files.
-    pub async fn shutdown(&self) {
-        self.transfer_leadership().await;
-        let _one_at_a_time = self.0.starting.lock().await;
-        let running = self.0.running.write().take();
-        if let Some(mut running) = running {
-            running.tasks.shutdown().await;
-            if running.core.raft.shutdown().await.is_err() {
-                warn!("openraft did not stop in order");
-            }
-        }
-        self.0.status.send_modify(|s| s.role = Role::Stopped);
-        if let Err(e) = self.0.state.close().await {
-            warn!(error = %e, "the state was not closed in order");
-        }
-        if let Err(e) = self.0.log.close().await {
-            warn!(error = %e, "the log was not closed in order");
-        }
-    }
-
     /// Opens both files, and starts when this peer is a member of a cluster.
     pub(crate) async fn open_on(
         config: ConsensusConfig,
@@ -362,6 +325,8 @@ impl Consensus {
         accepted: Accepted,
     ) -> Result<Self, OpenError> {
         let opened = super::start::open_files(&config, &env, &links.local()).await?;
+        let core = watch::Sender::new(None);
+        let doors = doors::open(accepted, &core.subscribe());
         let consensus = Self(Arc::new(Inner {
             config,
             folder: opened.folder,
@@ -369,14 +334,15 @@ impl Consensus {
             recovered: Mutex::new(Some(opened.recovered)),
             state: opened.state,
             links,
-            accepted: Mutex::new(Some(accepted)),
             sessions: opened.sessions,
             status: watch::Sender::default(),
             identity: watch::Sender::new(None),
             members: watch::Sender::default(),
             hold_time: Arc::default(),
             starting: tokio::sync::Mutex::new(()),
-            running: RwLock::new(None),
+            core,
+            tasks: Mutex::default(),
+            doors: Mutex::new(doors),
             env,
         }));
         if let Some(identity) = opened.identity {

@@ -4,7 +4,7 @@
 //! lives of any peer share one. The peer that forms the cluster has incarnation 1, which no
 //! admission can have: index 0 is the first membership, 1 the first leader's blank entry.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use ipfs_cluster_protocol::{
@@ -23,6 +23,7 @@ use tracing::{debug, info};
 
 use super::{
     core::Core,
+    doors::Present,
     links::{Channel, Incoming, Links, Pipe, allowance},
 };
 
@@ -49,8 +50,8 @@ pub enum JoinError {
     Start(String),
 }
 
-/// Answers those who want to join until the channel ends.
-pub(super) async fn serve(core: Arc<Core>, mut incoming: BoxStream<'static, Incoming>) {
+/// Answers those who want to join until the channel ends; also while this peer is no member.
+pub(super) async fn serve(mut incoming: BoxStream<'static, Incoming>, present: Present) {
     let mut streams = JoinSet::new();
     while let Some(stream) = incoming.next().await {
         while streams.try_join_next().is_some() {}
@@ -58,10 +59,10 @@ pub(super) async fn serve(core: Arc<Core>, mut incoming: BoxStream<'static, Inco
             debug!(peer = %stream.peer, "too many peers want to join at once");
             continue;
         }
-        let core = core.clone();
+        let core = present.borrow().clone();
         streams.spawn(async move {
             let peer = stream.peer.clone();
-            match timeout(ADMIT_MAX, answer(&core, stream)).await {
+            match timeout(ADMIT_MAX, answer(core.as_deref(), stream)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => debug!(%peer, error = %e, "an admission ended"),
                 Err(_) => debug!(%peer, "an admission took too long"),
@@ -70,23 +71,36 @@ pub(super) async fn serve(core: Arc<Core>, mut incoming: BoxStream<'static, Inco
     }
 }
 
-async fn answer(core: &Core, incoming: Incoming) -> io::Result<()> {
+async fn answer(core: Option<&Core>, incoming: Incoming) -> io::Result<()> {
     let Incoming {
         peer,
         incarnation,
         bytes,
     } = incoming;
+    let mut pipe = Pipe::new(bytes);
+    let ask = pipe.recv_msg(Instant::now() + allowance(0)).await?;
+    let answer = match core {
+        Some(core) => answer_of(core, peer, incarnation, ask).await,
+        None => later("it is no member of a cluster itself yet"),
+    };
+    pipe.send(&answer, Instant::now() + allowance(0)).await
+}
+
+async fn answer_of(
+    core: &Core,
+    peer: PeerId,
+    incarnation: Option<Incarnation>,
+    ask: Ask,
+) -> Answer {
     let present = core.members.borrow().get(&peer).copied();
     let from_member = present.is_some() && present == incarnation;
-    let mut pipe = Pipe::new(bytes);
-    let answer = match pipe.recv_msg(Instant::now() + allowance(0)).await? {
+    match ask {
         Ask::Admit(request) => at_any(core, peer, request).await,
         Ask::AdmitOther { peer, request } if from_member => at_leader(core, peer, request).await,
         Ask::AdmitOther { .. } => Answer::Refused {
             why: "only a member speaks for another peer".into(),
         },
-    };
-    pipe.send(&answer, Instant::now() + allowance(0)).await
+    }
 }
 
 /// At the member that was asked: the leader answers.

@@ -3,7 +3,7 @@
 use ipfs_cluster_protocol::limits;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -31,6 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const HEALTHY: Duration = Duration::from_secs(2);
 /// A voter that has not answered for this long is replaced.
 const DEAD: Duration = Duration::from_secs(30);
+/// At most one vote is moved for the sake of spread in this time.
+const SPREAD_EVERY: Duration = Duration::from_secs(600);
 /// How long a change of the voters may take.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 
@@ -110,6 +112,8 @@ async fn look(core: &Core) -> Result<Option<View>, ReadError> {
     let membership = metrics.membership_config.membership();
     let mut view = View {
         own: core.own.clone(),
+        leaving: core.leaving.load(Ordering::Relaxed),
+        may_spread: may_spread(core),
         joint: membership.get_joint_config().len() > 1,
         voters: membership.voter_ids().collect(),
         learners: membership.learner_ids().collect(),
@@ -153,9 +157,20 @@ fn leads_for_long(core: &Core) -> bool {
         .is_some_and(|since| since.elapsed() > DEAD)
 }
 
+/// Whether a vote may be moved for the sake of spread. A new leader cannot know when its
+/// predecessor did that, and waits as long.
+fn may_spread(core: &Core) -> bool {
+    let long_ago = |at: Instant| at.elapsed() >= SPREAD_EVERY;
+    let leads_for_long = core.led_since.lock().is_some_and(long_ago);
+    leads_for_long && core.spread_at.lock().is_none_or(long_ago)
+}
+
 async fn make(core: &Core, view: &View, change: Change) -> Result<(), String> {
     let one = |id: RaftId| BTreeSet::from([id]);
     let node = |id: RaftId| BTreeMap::from([(id, EmptyNode::new())]);
+    if matches!(change, Change::Spread { .. }) {
+        *core.spread_at.lock() = Some(Instant::now());
+    }
     let (change, retain) = match change {
         Change::HandOver(to) => {
             let asked = core.raft.trigger().transfer_leader(to).await;
@@ -177,7 +192,7 @@ async fn make(core: &Core, view: &View, change: Change) -> Result<(), String> {
             let batch = vec![leaves, ChangeMembers::AddNodes(node(with))];
             (ChangeMembers::Batch(batch), false)
         }
-        Change::Replace { out, with } => {
+        Change::Replace { out, with } | Change::Spread { out, with } => {
             let stays = view.members.contains_key(out.peer());
             let batch = vec![
                 ChangeMembers::AddVoterIds(one(with)),

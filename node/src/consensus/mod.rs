@@ -9,7 +9,8 @@
 //!
 //!  membership (plan)   the leader's duties: who has the log, who votes
 //!  join                admission         roster       members and epoch for the rest of the peer
-//!  compaction          the log's length  start, handle  from two files to a running member
+//!  compaction          the log's length  start, handle, stop  from two files to a running member
+//!  doors               streams of other peers, whether or not the consensus runs
 //! ```
 //!
 //! **Architecture invariant:** openraft's types stay in this folder; what it stores and sends goes
@@ -18,6 +19,7 @@
 mod compaction;
 mod config;
 mod core;
+mod doors;
 mod handle;
 mod import;
 mod join;
@@ -34,6 +36,7 @@ mod session;
 mod start;
 mod state_machine;
 mod status;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod transport;

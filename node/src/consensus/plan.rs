@@ -1,5 +1,9 @@
 //! Who should vote: decided from what the leader sees, one change at a time. Pure.
 
+mod spread;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipfs_cluster_protocol::{
@@ -14,6 +18,10 @@ use super::types::RaftId;
 pub(super) struct View {
     /// The leader.
     pub(super) own: RaftId,
+    /// The leader is about to stop for good and must not lead.
+    pub(super) leaving: bool,
+    /// A vote was last moved for the sake of spread long enough ago.
+    pub(super) may_spread: bool,
     /// A change was begun and not finished.
     pub(super) joint: bool,
     pub(super) voters: BTreeSet<RaftId>,
@@ -41,6 +49,8 @@ pub(super) enum Change {
     Renew { out: RaftId, with: RaftId },
     /// One voter for another in one change; the old one stays as a stand-in if it is a member.
     Replace { out: RaftId, with: RaftId },
+    /// The same for the sake of spread: both are well.
+    Spread { out: RaftId, with: RaftId },
     /// Give votes.
     Promote(BTreeSet<RaftId>),
     /// Take votes.
@@ -58,10 +68,12 @@ pub(super) fn next(view: &View) -> Option<Change> {
         // The cluster is being formed.
         return None;
     }
-    view.strangers()
+    view.resignation()
+        .or_else(|| view.strangers())
         .or_else(|| view.missing())
         .or_else(|| view.count())
         .or_else(|| view.dead_voter())
+        .or_else(|| view.spread())
 }
 
 /// The largest odd number up to `n`.
@@ -76,27 +88,38 @@ impl View {
             .is_some_and(|(incarnation, _)| *incarnation == id.incarnation())
     }
 
-    /// Stand-ins that could vote at once, those of rarely seen labels first.
-    fn candidates(&self) -> Vec<RaftId> {
-        let labels = |id: &RaftId| self.members.get(id.peer()).map(|(_, labels)| labels);
-        let mut found: Vec<_> = self
-            .learners
-            .iter()
-            .filter(|id| self.is_member(id))
-            .filter(|id| self.healthy.contains(id) && self.caught_up.contains(id))
-            .map(|id| {
-                let alike = self.voters.iter().filter(|v| labels(v) == labels(id));
-                (alike.count(), id.clone())
-            })
-            .collect();
-        found.sort();
-        found.into_iter().map(|(_, id)| id).collect()
+    /// Answers and has nearly all of the log.
+    fn is_well(&self, id: &RaftId) -> bool {
+        self.is_member(id) && self.healthy.contains(id) && self.caught_up.contains(id)
     }
 
-    /// Nodes that are no members.
+    /// Stand-ins that could vote at once.
+    fn candidates(&self) -> Vec<&RaftId> {
+        self.learners.iter().filter(|id| self.is_well(id)).collect()
+    }
+
+    /// A leader that is about to stop lets another lead, and gives it a vote first if need be.
+    fn resignation(&self) -> Option<Change> {
+        if self.leaving { self.give_way() } else { None }
+    }
+
+    fn give_way(&self) -> Option<Change> {
+        let mut others = self.voters.iter().filter(|id| **id != self.own);
+        if let Some(to) = others.find(|id| self.is_well(id)) {
+            return Some(Change::HandOver(to.clone()));
+        }
+        let voters = self.voters.iter().collect();
+        let heir = self.best_beside(voters)?.clone();
+        Some(Change::Promote(BTreeSet::from([heir])))
+    }
+
+    /// Nodes that are no members: those first that are needed least, or letting one go that still
+    /// votes could cost the majority while others are silent.
     fn strangers(&self) -> Option<Change> {
-        let mut strangers = self.learners.iter().chain(&self.voters);
-        let out = strangers.find(|id| !self.is_member(id))?;
+        let nodes = self.learners.iter().chain(&self.voters);
+        let strangers = nodes.filter(|id| !self.is_member(id));
+        let out = strangers
+            .min_by_key(|id| (self.voters.contains(id), self.healthy.contains(id), *id))?;
         if let Some(with) = self.new_life(out) {
             let out = out.clone();
             return Some(Change::Renew { out, with });
@@ -105,18 +128,15 @@ impl View {
             return Some(Change::Drop(out.clone()));
         }
         if *out == self.own {
-            let mut others = self.voters.iter().filter(|id| self.is_member(id));
-            return others
-                .find(|id| self.healthy.contains(id) && self.caught_up.contains(id))
-                .map(|id| Change::HandOver(id.clone()));
+            return self.give_way();
         }
-        match self.candidates().into_iter().next() {
-            Some(with) => Some(Change::Replace {
+        Some(match self.replacement(out) {
+            Some(with) => Change::Replace {
                 out: out.clone(),
                 with,
-            }),
-            None => Some(Change::Drop(out.clone())),
-        }
+            },
+            None => Change::Drop(out.clone()),
+        })
     }
 
     /// The present life of this peer, if it does not have the log yet.
@@ -143,19 +163,13 @@ impl View {
     fn count(&self) -> Option<Change> {
         let have = self.voters.len();
         let target = odd(VOTERS_MAX.min(have + self.learners.len()));
-        let candidates = self.candidates();
-        let reachable = odd(have + candidates.len()).min(target);
+        let reachable = odd(have + self.candidates().len()).min(target);
         if reachable > have {
-            return Some(Change::Promote(
-                candidates.into_iter().take(reachable - have).collect(),
-            ));
+            return Some(Change::Promote(self.promoted(reachable - have)));
         }
         // Voters are taken back only while all answer: with one silent, it may be needed.
         if have > target && self.voters.is_subset(&self.healthy) {
-            let others = self.voters.iter().rev().filter(|id| **id != self.own);
-            return Some(Change::Demote(
-                others.take(have - target).cloned().collect(),
-            ));
+            return Some(Change::Demote(self.demoted(have - target)));
         }
         None
     }
@@ -163,117 +177,10 @@ impl View {
     /// A dead voter is replaced, never merely dropped.
     fn dead_voter(&self) -> Option<Change> {
         let out = self.voters.iter().find(|id| self.dead.contains(id))?;
-        let with = self.candidates().into_iter().next()?;
+        let with = self.replacement(out)?;
         Some(Change::Replace {
             out: out.clone(),
             with,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::{BTreeMap, Change, Incarnation, RaftId, View, next, odd};
-
-    fn ids(ns: &[u64]) -> BTreeSet<RaftId> {
-        ns.iter().map(|n| RaftId::from(*n)).collect()
-    }
-
-    fn view(voters: &[u64], learners: &[u64]) -> View {
-        let all: BTreeSet<_> = ids(voters).union(&ids(learners)).cloned().collect();
-        let members = all
-            .iter()
-            .map(|id| (id.peer().clone(), (id.incarnation(), BTreeMap::new())));
-        View {
-            own: RaftId::from(voters[0]),
-            joint: false,
-            voters: ids(voters),
-            learners: ids(learners),
-            members: members.collect(),
-            healthy: all.clone(),
-            dead: BTreeSet::new(),
-            caught_up: all,
-        }
-    }
-
-    #[test]
-    fn votes_are_given_so_that_their_number_is_odd() {
-        assert_eq!((0..6).map(odd).collect::<Vec<_>>(), [0, 1, 1, 3, 3, 5]);
-        assert_eq!(next(&view(&[1], &[])), None);
-        assert_eq!(next(&view(&[1], &[2])), None);
-        let three = next(&view(&[1], &[2, 3]));
-        assert_eq!(three, Some(Change::Promote(ids(&[2, 3]))));
-        assert_eq!(next(&view(&[1, 2, 3], &[4])), None);
-        let again = next(&view(&[1, 2], &[4]));
-        assert_eq!(again, Some(Change::Promote(ids(&[4]))));
-        assert_eq!(next(&view(&[1, 2, 3, 4, 5, 6, 7], &[8, 9])), None);
-    }
-
-    #[test]
-    fn one_that_lags_or_is_silent_gets_no_vote() {
-        let mut v = view(&[1], &[2, 3]);
-        v.caught_up.remove(&RaftId::from(3));
-        assert_eq!(next(&v), None);
-        let mut v = view(&[1], &[2, 3]);
-        v.healthy.remove(&RaftId::from(2));
-        assert_eq!(next(&v), None);
-    }
-
-    #[test]
-    fn two_that_are_left_of_three_become_one_voter_and_a_stand_in() {
-        assert_eq!(next(&view(&[1, 2], &[])), Some(Change::Demote(ids(&[2]))));
-        let mut v = view(&[1, 2], &[]);
-        v.healthy.remove(&RaftId::from(2));
-        assert_eq!(next(&v), None);
-    }
-
-    #[test]
-    fn a_dead_voter_is_replaced_and_never_dropped() {
-        let mut v = view(&[1, 2, 3], &[4]);
-        v.dead = ids(&[3]);
-        v.healthy.remove(&RaftId::from(3));
-        let (out, with) = (RaftId::from(3), RaftId::from(4));
-        assert_eq!(next(&v), Some(Change::Replace { out, with }));
-        v.healthy.remove(&RaftId::from(4));
-        assert_eq!(next(&v), None);
-    }
-
-    #[test]
-    fn a_begun_change_is_finished_before_anything_else() {
-        let mut v = view(&[1, 2], &[3]);
-        v.joint = true;
-        assert_eq!(next(&v), Some(Change::Finish));
-    }
-
-    #[test]
-    fn who_left_the_cluster_leaves_the_consensus() {
-        let mut v = view(&[1, 2, 3], &[4]);
-        v.members.remove(RaftId::from(2).peer());
-        let (out, with) = (RaftId::from(2), RaftId::from(4));
-        assert_eq!(next(&v), Some(Change::Replace { out, with }));
-        let mut v = view(&[1, 2, 3], &[4]);
-        v.members.remove(RaftId::from(4).peer());
-        assert_eq!(next(&v), Some(Change::Drop(RaftId::from(4))));
-        let mut v = view(&[1, 2, 3], &[]);
-        v.members.remove(RaftId::from(1).peer());
-        assert_eq!(next(&v), Some(Change::HandOver(RaftId::from(2))));
-    }
-
-    #[test]
-    fn a_former_life_makes_room_for_the_present_one() {
-        let mut v = view(&[1, 2, 3], &[]);
-        let out = RaftId::from(3);
-        let with = RaftId::new(out.peer().clone(), Incarnation(40));
-        let present = (Incarnation(40), BTreeMap::new());
-        v.members.insert(out.peer().clone(), present);
-        let renew = Change::Renew {
-            out: out.clone(),
-            with: with.clone(),
-        };
-        assert_eq!(next(&v), Some(renew));
-        v.learners.insert(with);
-        assert_eq!(next(&v), Some(Change::Drop(out)));
     }
 }

@@ -2,23 +2,20 @@
 //! authenticated caller; garbage ends its stream and nothing else.
 
 use ipfs_cluster_protocol::limits;
-use std::{io, sync::Arc};
+use std::io;
 
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt, future, pin_mut, stream::BoxStream};
+use futures::{SinkExt, StreamExt, future, pin_mut};
 use ipfs_cluster_protocol::{codec, id::Incarnation};
 use openraft::{
     ReadPolicy, Snapshot,
     raft::{TransferLeaderRequest, VoteRequest},
 };
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::{
+    core::Core,
     links::{Incoming, Pipe, allowance},
     state_machine::{SnapshotData, meta_of},
     types::{Raft, RaftId, Vote},
@@ -53,30 +50,12 @@ fn check_vote(
 }
 
 impl Server {
-    /// Serves the streams of one kind until the channel ends.
-    pub(super) async fn run<F>(
-        self,
-        mut incoming: BoxStream<'static, Incoming>,
-        serve: impl Fn(Self, Incoming) -> F,
-    ) where
-        F: Future<Output = io::Result<()>> + Send + 'static,
-    {
-        let slots = Arc::new(Semaphore::new(limits::SERVER_STREAMS_MAX));
-        let mut streams = JoinSet::new();
-        while let Some(stream) = incoming.next().await {
-            while streams.try_join_next().is_some() {}
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
-                debug!(peer = %stream.peer, "too many streams: one is dropped");
-                continue;
-            };
-            let peer = stream.peer.clone();
-            let served = serve(self.clone(), stream);
-            streams.spawn(async move {
-                let _slot = slot;
-                if let Err(e) = served.await {
-                    debug!(%peer, error = %e, "a consensus stream ended");
-                }
-            });
+    /// Of a run of the consensus.
+    pub(super) fn of(core: &Core) -> Self {
+        Self {
+            raft: core.raft.clone(),
+            state: core.state.clone(),
+            own: core.own.clone(),
         }
     }
 

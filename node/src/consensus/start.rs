@@ -3,7 +3,7 @@
 use ipfs_cluster_protocol::limits;
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -22,12 +22,10 @@ use super::{
     compaction,
     core::Core,
     handle::{Consensus, ConsensusConfig},
-    join,
     log_store::LogStore,
     membership,
     proposer::Proposer,
     roster,
-    server::Server,
     session::Sessions,
     state_machine::StateMachine,
     status,
@@ -41,12 +39,6 @@ use crate::{
         DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore, StateTuning,
     },
 };
-
-/// openraft and the tasks around it. Dropping it stops them.
-pub(super) struct Running {
-    pub(super) core: Arc<Core>,
-    pub(super) tasks: JoinSet<()>,
-}
 
 /// What was found on disk.
 pub(super) struct Opened {
@@ -145,9 +137,7 @@ impl Consensus {
 
     async fn start_raft(&self, identity: Identity) -> io::Result<()> {
         let inner = &self.0;
-        let (Some(recovered), Some(accepted)) =
-            (inner.recovered.lock().take(), inner.accepted.lock().take())
-        else {
+        let Some(recovered) = inner.recovered.lock().take() else {
             return Err(io::Error::other("the consensus was started before"));
         };
         inner.identity.send_replace(Some(identity));
@@ -173,7 +163,7 @@ impl Consensus {
         let core = Arc::new(Core {
             proposer: Proposer::start(raft.clone(), applied, inner.hold_time.clone()),
             raft: raft.clone(),
-            own: own.clone(),
+            own,
             identity: inner.identity.clone(),
             members: inner.members.clone(),
             factory,
@@ -184,20 +174,13 @@ impl Consensus {
             name: inner.config.name.clone(),
             change: Mutex::new(()),
             nudge: Notify::new(),
+            leaving: AtomicBool::new(false),
+            spread_at: parking_lot::Mutex::new(None),
             led_since: parking_lot::Mutex::new(None),
         });
-        let server = Server {
-            raft: raft.clone(),
-            state: inner.state.clone(),
-            own,
-        };
         let mut tasks = JoinSet::new();
         tasks.spawn(status::follow(raft.clone(), inner.status.clone()));
         tasks.spawn(status::recover(raft, inner.status.clone()));
-        tasks.spawn(server.clone().run(accepted.append, Server::append));
-        tasks.spawn(server.clone().run(accepted.ask, Server::ask));
-        tasks.spawn(server.run(accepted.snapshot, Server::snapshot));
-        tasks.spawn(join::serve(core.clone(), accepted.join));
         tasks.spawn(membership::lead(core.clone()));
         tasks.spawn(roster::follow(core.clone(), changed.subscribe()));
         tasks.spawn(compaction::run(
@@ -205,7 +188,8 @@ impl Consensus {
             inner.log.clone(),
             inner.config.log_bytes_min,
         ));
-        *inner.running.write() = Some(Running { core, tasks });
+        *inner.tasks.lock() = tasks;
+        inner.core.send_replace(Some(core));
         Ok(())
     }
 }

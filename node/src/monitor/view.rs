@@ -65,8 +65,13 @@ impl Monitor {
         let is_ping = metric.name == PING && metric.peer != self.0.local;
         let before = view.latest(PING, &metric.peer).filter(|_| is_ping);
         let changed = is_ping && before.is_none_or(|b| b.metric.value != metric.value);
+        let (name, peer) = (metric.name.clone(), metric.peer.clone());
+        let was_raised = view.alerts().is_raised(&peer, &name);
         let taken = view.observe(metric, now, wall_clock());
         drop(view);
+        if taken && was_raised {
+            tracing::info!(name, %peer, "the alert is over: the metric arrives again");
+        }
         if taken && changed {
             self.0.pings_changed.notify_one();
         }
@@ -132,16 +137,12 @@ impl Monitor {
         self.lapsed().contains(peer)
     }
 
-    /// Alerts, newest first.
+    /// The alerts whose causes are not over, newest first.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        self.0
-            .view
-            .lock()
-            .alerts()
-            .newest_first()
-            .cloned()
-            .collect()
+        let view = self.0.view.lock();
+        let alerts = view.alerts().newest_first();
+        alerts.into_iter().cloned().collect()
     }
 
     /// Raises an alert of another kind about a peer, unless it is raised already.
@@ -172,7 +173,9 @@ impl Monitor {
 
     /// What [`Self::raise`] told of is over.
     pub fn clear(&self, name: &str, peer: &PeerId) {
-        self.0.view.lock().alerts_mut().clear(peer, name);
+        if self.0.view.lock().alerts_mut().clear(peer, name) {
+            tracing::info!(name, %peer, "the alert is over");
+        }
     }
 
     /// Whether this peer's wall clock is too far off the median of the members'.
@@ -276,5 +279,7 @@ mod tests {
         monitor.observe(ping(2, "{}", 0));
         monitor.observe(ping(3, "{}", 0));
         assert!(!monitor.clock_is_off());
+        monitor.check();
+        assert_eq!(monitor.alerts(), []);
     }
 }

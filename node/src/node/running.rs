@@ -7,7 +7,12 @@ use tokio::sync::mpsc;
 
 use super::{apis::Servers, node_ipfs::NodeIpfs, serving};
 use crate::{
-    cluster::Cluster, consensus::Consensus, env::Addr, net::Net, storage::Identity, worker::Workers,
+    cluster::{Cluster, LeaveError},
+    consensus::Consensus,
+    env::Addr,
+    net::Net,
+    storage::Identity,
+    worker::Workers,
 };
 
 /// How long the tasks may take to end.
@@ -116,6 +121,12 @@ impl RunningNode {
             Some(reason) = self.failures.recv() => Exit::Failed(reason),
             ended = self.workers.ended() => Exit::Failed(ended.to_string()),
         }
+    }
+
+    /// Takes this peer out of its cluster before it stops, if that can be done in bounded time. The
+    /// caller moves its state aside once it has stopped.
+    pub async fn leave(&self) -> Result<(), LeaveError> {
+        self.cluster.leave().await
     }
 
     /// A planned stop: clients first, then the lead is handed over, files are synced, and the

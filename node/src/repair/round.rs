@@ -27,16 +27,20 @@ pub(crate) async fn run(parts: RepairParts, mut stop: Stop) {
     let mut rounds = Rounds::new(parts);
     let mut pause = CALM;
     loop {
-        tokio::select! {
-            biased;
-            () = stop.stopped() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = if rounds.parts.leader.leads() {
-            rounds.round().await
-        } else {
+        let round = async {
+            tokio::time::sleep(pause).await;
+            if rounds.parts.leader.leads() {
+                return rounds.round().await;
+            }
             rounds.rest();
             CALM
+        };
+        // A round may wait for peers that stop as well: it is cut off, and the next leader looks
+        // at the state anew.
+        pause = tokio::select! {
+            biased;
+            () = stop.stopped() => return,
+            pause = round => pause,
         };
     }
 }

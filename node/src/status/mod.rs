@@ -13,4 +13,4 @@ mod tables;
 mod tests;
 
 pub use gossip::{Timing, start};
-pub use tables::{PeerStatus, StatusTables, TableInfo};
+pub use tables::{Lookup, StatusTables, TableInfo};

@@ -1,5 +1,7 @@
 //! The handle on the tables.
 
+mod lookup;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,26 +12,16 @@ use ipfs_cluster_protocol::{
     id::{PeerId, Rev, Seq},
     pin::PinPhase,
     status::{
-        Applied, Delta, Detail, Digest, OwnTable, PageError, PeerTable, PhaseCounts, PhaseSet,
-        Progress, PullRequest, PullResponse, TableId,
+        Applied, Delta, Detail, Digest, OwnTable, PageError, PeerTable, PhaseCounts, Progress,
+        PullRequest, PullResponse, TableId,
     },
 };
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 use tokio::{sync::Notify, time::Instant};
 
+pub use self::lookup::Lookup;
 use super::schedule::Schedule;
-
-/// How far one peer has come with one pin, as this peer knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Its phase.
-    pub phase: PinPhase,
-    /// What there is to tell beside it.
-    pub detail: Option<Detail>,
-    /// How long ago that peer was heard of; zero for this peer itself.
-    pub age: Duration,
-}
 
 /// What is known of one peer's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,28 +138,6 @@ impl StatusTables {
         self.0.tables.lock().others.len()
     }
 
-    /// How far every peer has come with a pin that changed last at `rev`; without those that have
-    /// nothing to do with it.
-    #[must_use]
-    pub fn of(&self, seq: Seq, rev: Rev) -> BTreeMap<PeerId, PeerStatus> {
-        let now = self.now_ms();
-        let tables = self.0.tables.lock();
-        let shown = |(phase, detail): (PinPhase, Option<&Detail>), age_ms| PeerStatus {
-            phase,
-            detail: detail.cloned(),
-            age: Duration::from_millis(age_ms),
-        };
-        let own = tables
-            .own
-            .status(seq, rev)
-            .map(|s| (self.0.local.clone(), shown(s, 0)));
-        let others = tables.others.iter().filter_map(|(peer, table)| {
-            let status = table.status(seq, rev)?;
-            Some((peer.clone(), shown(status, table.age_ms(now))))
-        });
-        own.into_iter().chain(others).collect()
-    }
-
     /// How many pins are in each phase, over all peers.
     #[must_use]
     pub fn counts(&self) -> PhaseCounts {
@@ -202,28 +172,6 @@ impl StatusTables {
         others.chain([(self.0.local.clone(), own)]).collect()
     }
 
-    /// At most `limit` pins `>= from` that are in one of `phases` at some peer, or at `peer` alone;
-    /// ascending. Whether the phase still counts (see [`Self::of`]) is to be checked per pin.
-    #[must_use]
-    pub fn page(
-        &self,
-        peer: Option<&PeerId>,
-        phases: &PhaseSet,
-        from: Seq,
-        limit: usize,
-    ) -> Vec<Seq> {
-        let tables = self.0.tables.lock();
-        let mut found = BTreeSet::new();
-        if peer.is_none_or(|p| *p == self.0.local) {
-            found.extend(tables.own.content().page(phases, from, limit));
-        }
-        let others = tables.others.iter();
-        for (_, table) in others.filter(|(p, _)| peer.is_none_or(|wanted| *p == wanted)) {
-            found.extend(table.content().page(phases, from, limit));
-        }
-        found.into_iter().take(limit).collect()
-    }
-
     /// Resolves when the own table has something to tell.
     pub(super) async fn changed(&self) {
         while !self.0.tables.lock().own.is_dirty() {
@@ -240,7 +188,7 @@ impl StatusTables {
     }
 
     /// Takes a member's delta.
-    pub(super) fn apply_delta(&self, delta: Delta) -> Option<Applied> {
+    pub(crate) fn apply_delta(&self, delta: Delta) -> Option<Applied> {
         let now = self.now_ms();
         let applied = {
             let mut tables = self.0.tables.lock();

@@ -67,7 +67,12 @@ impl Peer {
     }
 
     fn phase_at(&self, owner: &Self, seq: Seq, rev: Rev) -> Option<PinPhase> {
-        self.tables.of(seq, rev).get(owner.id()).map(|s| s.phase)
+        self.phase_of(owner.id(), seq, rev)
+    }
+
+    fn phase_of(&self, owner: &PeerId, seq: Seq, rev: Rev) -> Option<PinPhase> {
+        let found = |look: &Lookup<'_>| look.status(owner, seq, rev).map(|(phase, _)| phase);
+        self.tables.look(found)
     }
 }
 
@@ -148,14 +153,22 @@ async fn what_came_before_is_pulled_with_its_details() {
         b.phase_at(&a, Seq(77), Rev(9)) == Some(PinPhase::PinError)
     })
     .await;
-    assert_eq!(b.tables.of(Seq(77), Rev(9))[a.id()].detail, Some(detail));
+    b.tables.look(|look| {
+        let (_, shown) = look.status(a.id(), Seq(77), Rev(9)).unwrap();
+        assert_eq!(shown, Some(&detail));
+    });
     assert_eq!(
         b.tables.info()[a.id()].counts,
         a.tables.info()[a.id()].counts
     );
     let errors = BTreeSet::from([PinPhase::PinError]);
-    assert_eq!(b.tables.page(None, &errors, Seq(0), 10), [Seq(77)]);
-    assert_eq!(b.tables.page(Some(b.id()), &errors, Seq(0), 10), []);
+    b.tables.look(|look| {
+        let both = [a.id(), b.id()];
+        assert_eq!(look.page(both, &errors, Seq(0), 10), [Seq(77)]);
+        assert_eq!(look.page([b.id()], &errors, Seq(0), 10), []);
+        assert!(look.known(a.id(), 0).contains(77) && look.known(b.id(), 0).is_empty());
+        assert_eq!((look.as_of(a.id()), look.as_of(b.id())), (Rev(9), Rev(0)));
+    });
 }
 
 #[tokio::test]
@@ -204,7 +217,7 @@ async fn a_removed_members_table_is_dropped_and_a_holder_serves_an_absent_owners
     }
     c.start();
     until("c has a's table from b", || {
-        c.tables.of(Seq(4), Rev(2)).get(&a_id).map(|s| s.phase) == Some(PinPhase::Pinned)
+        c.phase_of(&a_id, Seq(4), Rev(2)) == Some(PinPhase::Pinned)
     })
     .await;
     c.tables

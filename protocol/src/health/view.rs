@@ -199,6 +199,7 @@ impl HealthView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ALERTS_MAX;
 
     fn peer(n: u8) -> PeerId {
         let mut bytes = vec![0x12, 32];
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_alerted_once_and_again_after_a_fresh_value() {
+    fn silence_is_alerted_once_until_a_fresh_value_and_then_again() {
         let mut view = view(2);
         view.observe(metric(1, PING, 1), 0, Timestamp(0));
         view.observe(metric(2, PING, 1), 900, Timestamp(0));
@@ -268,15 +269,44 @@ mod tests {
         assert_eq!(raised[0].metric.metric.peer, peer(1));
         assert_eq!(view.lapsed(5000, 1000), BTreeSet::from([peer(1)]));
         assert!(view.check(1001, Timestamp(8)).is_empty());
+        let times = |view: &HealthView| -> Vec<u64> {
+            let alerts = view.alerts().newest_first().into_iter();
+            alerts.map(|a| a.triggered_at.0).collect()
+        };
+        assert_eq!(times(&view), [7], "it lasts");
         view.observe(metric(1, PING, 2), 1500, Timestamp(0));
-        assert!(!view.alerts().is_raised(&peer(1), PING));
+        assert_eq!(times(&view), [0; 0], "it is over");
         assert_eq!(view.check(2600, Timestamp(9)).len(), 2);
-        let times: Vec<_> = view
-            .alerts()
-            .newest_first()
-            .map(|a| a.triggered_at.0)
-            .collect();
-        assert_eq!(times, [9, 9, 7]);
+        view.observe(metric(1, PING, 3), 2700, Timestamp(0));
+        assert_eq!(times(&view), [9]);
+    }
+
+    #[test]
+    fn no_alert_is_crowded_out_by_later_ones() {
+        let mut view = view(1);
+        let received = |name: String| Received {
+            metric: metric(1, &name, 1),
+            received_at: Timestamp(0),
+            arrived_ms: 0,
+        };
+        for i in 0..ALERTS_MAX {
+            let raised = view
+                .alerts_mut()
+                .raise(received(format!("m{i}")), Timestamp(1));
+            assert!(raised.is_some());
+        }
+        assert!(
+            view.alerts_mut()
+                .raise(received("more".into()), Timestamp(2))
+                .is_none()
+        );
+        assert!(view.alerts().is_raised(&peer(1), "m0"));
+        assert!(view.alerts_mut().clear(&peer(1), "m7"));
+        assert!(
+            view.alerts_mut()
+                .raise(received("more".into()), Timestamp(2))
+                .is_some()
+        );
     }
 
     #[test]

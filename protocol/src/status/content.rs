@@ -95,6 +95,12 @@ impl Content {
         self.counts
     }
 
+    /// The places in a block of 65 536 seqs that are in any phase.
+    #[must_use]
+    pub fn known(&self, block: u64) -> RoaringBitmap {
+        self.blocks.get(&block).map(Block::all).unwrap_or_default()
+    }
+
     /// At most `limit` seqs `>= from` that are in one of `phases`, ascending.
     #[must_use]
     pub fn page(&self, phases: &PhaseSet, from: Seq, limit: usize) -> Vec<Seq> {

@@ -5,6 +5,7 @@
 mod client;
 mod dev;
 mod failover;
+mod leaving;
 mod membership;
 mod partition;
 mod pins;

@@ -17,10 +17,15 @@ pub(crate) async fn run(leader: Leader, interval: Duration, mut stop: Stop) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let look = async {
+            ticks.tick().await;
+            leader.sweep().await;
+        };
+        // A sweep that waits for a quorum must not hold up a stop.
         tokio::select! {
             biased;
             () = stop.stopped() => return,
-            _ = ticks.tick() => leader.sweep().await,
+            () = look => {}
         }
     }
 }

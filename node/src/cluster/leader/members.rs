@@ -9,6 +9,7 @@ use ipfs_cluster_protocol::{
 use tokio::time::Instant;
 
 use super::Leader;
+use crate::consensus::ProposeError;
 
 impl Leader {
     /// Takes a peer out: at once, or after its pins have found other homes. One that is no member
@@ -45,6 +46,22 @@ impl Leader {
                 .await;
         }
         self.leave(peer, deadline).await
+    }
+
+    /// Takes the origin out, which is about to stop. It may stop as soon as this returns: nobody
+    /// counts on its vote any more.
+    pub(super) async fn let_leave(
+        &self,
+        session: Session,
+        deadline: Instant,
+    ) -> Result<Done, Refusal> {
+        let peer = session.origin.clone();
+        let done = self.remove(session, peer.clone(), false, deadline).await?;
+        let let_go = self.0.consensus.let_go(&peer, deadline).await;
+        let_go.map(|()| done).map_err(|e| match e {
+            ProposeError::NotLeader { leader } => Refusal::NotLeader { leader },
+            e => Refusal::Unknown(e.to_string()),
+        })
     }
 
     /// Out of the consensus and out of the state. What it held is placed again by repair.

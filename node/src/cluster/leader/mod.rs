@@ -102,6 +102,7 @@ impl Leader {
                 self.plain(session, command, deadline).await
             }
             Op::Remove { peer, drain } => self.remove(session, peer, drain, deadline).await,
+            Op::Leave => self.let_leave(session, deadline).await,
         }
     }
 

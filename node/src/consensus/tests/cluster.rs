@@ -252,6 +252,60 @@ async fn a_removed_peer_leaves_the_consensus() {
 }
 
 #[tokio::test]
+async fn the_only_voter_of_two_peers_steps_back_and_is_let_go() {
+    let bench = Bench::new();
+    let peers = bench.cluster(2).await;
+    let (first, second) = (&peers[0], &peers[1]);
+    wait(first, |s| s.role == Role::Leader && s.voters.len() == 1).await;
+    assert!(first.step_back(soon()).await);
+    wait(second, |s| s.role == Role::Leader).await;
+    second.remove_member(peer(1), soon()).await.unwrap();
+    second.let_go(&peer(1), soon()).await.unwrap();
+    // From here on it does without the first one.
+    first.shutdown().await;
+    must_pin(second, 9).await;
+    assert_eq!(second.members().borrow().len(), 1);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_taken_out_hands_over_and_is_let_go() {
+    let bench = Bench::new();
+    let peers = bench.cluster(2).await;
+    wait(&peers[0], |s| s.role == Role::Leader).await;
+    peers[0].remove_member(peer(1), soon()).await.unwrap();
+    wait(&peers[1], |s| {
+        s.role == Role::Leader && !s.voters.contains(&peer(1)) && !s.stand_ins.contains(&peer(1))
+    })
+    .await;
+    must_pin(&peers[1], 9).await;
+}
+
+#[tokio::test]
+async fn one_that_is_no_member_itself_says_so_at_once() {
+    let bench = Bench::new();
+    let (outsider, joining) = (bench.open(1).await, bench.open(2).await);
+    let started = Instant::now();
+    let deadline = Instant::now() + Duration::from_millis(300);
+    let refused = joining.join(&[peer(1)], deadline).await.unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(2), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("no member of a cluster itself yet"), "{text}");
+    // Once it is one, it admits.
+    outsider.form().await.unwrap();
+    joining.join(&[peer(1)], soon()).await.unwrap();
+}
+
+#[tokio::test]
+async fn peers_that_stop_at_once_do_not_wait_for_each_other() {
+    let bench = Bench::new();
+    let peers = bench.cluster(3).await;
+    let started = Instant::now();
+    join_all(peers.iter().map(Consensus::shutdown)).await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+}
+
+#[tokio::test]
 async fn a_wiped_peer_comes_back_as_another_life() {
     let bench = Bench::new();
     let mut peers = bench.cluster(3).await;

@@ -1,5 +1,7 @@
 //! Pin sets as lists of seqs.
 
+use roaring::RoaringBitmap;
+
 use super::{Page, bounded};
 use crate::{
     id::{MemberNo, Seq},
@@ -24,6 +26,18 @@ pub fn seqs_in_any(
     from: Seq,
     limit: usize,
 ) -> Result<Page<Seq>, StoreError> {
+    seqs_without(read, sets, &|_| RoaringBitmap::new(), from, limit)
+}
+
+/// The seqs that are in at least one of the sets and not, block by block, in `except`; from `from`
+/// on, ascending.
+pub fn seqs_without(
+    read: &dyn StateRead,
+    sets: &[PinSet],
+    except: &dyn Fn(u64) -> RoaringBitmap,
+    from: Seq,
+    limit: usize,
+) -> Result<Page<Seq>, StoreError> {
     let limit = bounded(limit);
     let mut items = Vec::new();
     let (mut block, mut low) = from.split();
@@ -31,10 +45,11 @@ pub fn seqs_in_any(
         if found > block {
             low = 0;
         }
-        let mut bits = roaring::RoaringBitmap::new();
+        let mut bits = RoaringBitmap::new();
         for set in sets {
             bits |= read.set_block(*set, found)?;
         }
+        bits -= except(found);
         for bit in bits.range(low..) {
             if items.len() == limit {
                 let next = Some(Seq::join(found, bit));
