@@ -16,10 +16,12 @@ pub(crate) mod blocks;
 pub mod error;
 mod forward;
 pub(crate) mod forward_server;
+mod garbage;
 pub(crate) mod leader;
 mod members;
 mod observe;
 mod pins;
+mod requests;
 pub(crate) mod rpc;
 mod status;
 mod submit;
@@ -93,6 +95,8 @@ struct Inner {
     forwarder: Forwarder,
     /// Pins in the state, counted now and then.
     pins: AtomicU64,
+    /// The millisecond of the last request's id.
+    last_request: AtomicU64,
 }
 
 impl Cluster {
@@ -100,6 +104,7 @@ impl Cluster {
         Self(Arc::new(Inner {
             forwarder: Forwarder::new(parts.net.clone()),
             pins: AtomicU64::new(0),
+            last_request: AtomicU64::new(0),
             me: parts.me,
             settings: parts.settings,
             net: parts.net,

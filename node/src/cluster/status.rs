@@ -20,7 +20,7 @@ use crate::status::PeerStatus;
 
 /// Members and what is shown of each beside its status.
 #[derive(Debug)]
-struct Roster {
+pub(super) struct Roster {
     members: Vec<Member>,
     local: Option<PeerId>,
 }
@@ -109,7 +109,7 @@ impl Cluster {
         futures::stream::once(queued).try_flatten().boxed()
     }
 
-    async fn roster(&self, local: bool) -> Result<Roster, ClusterError> {
+    pub(super) async fn roster(&self, local: bool) -> Result<Roster, ClusterError> {
         let members = self.members().await?;
         Ok(Roster {
             members,
@@ -117,7 +117,7 @@ impl Cluster {
         })
     }
 
-    fn pin_info(&self, pin: &Pin, roster: &Roster) -> GlobalPinInfo {
+    pub(super) fn pin_info(&self, pin: &Pin, roster: &Roster) -> GlobalPinInfo {
         let statuses = self.0.tables.of(pin.seq, pin.rev);
         let everywhere = pin.spec.holding() == Holding::Everywhere;
         let show = |member: &Member| {
@@ -161,7 +161,7 @@ impl Cluster {
         GlobalPinInfo {
             cid,
             name: String::new(),
-            allocations: None,
+            allocations: roster.local.is_none().then(Vec::new),
             origins: None,
             created: if roster.local.is_some() {
                 Time::default()
