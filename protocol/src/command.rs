@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{Boot, Cid, ClusterId, Epoch, Incarnation, MemberNo, PeerId, Rev, Seq},
     pin::PinSpec,
+    request::{RequestId, RequestKey},
     time::Timestamp,
 };
 
 pub use outcome::{Outcome, Rejection};
 
 /// The highest feature level that this version can apply.
-pub const FEATURE_LEVEL_MAX: u32 = 1;
+pub const FEATURE_LEVEL_MAX: u32 = 2;
 
 /// One log entry: what waited while the previous one was being synced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +234,30 @@ pub enum Command {
         #[serde(rename = "m")]
         member: MemberNo,
     },
+    /// Accept a request of the Pinning Service API: pin as `Pin` does, and note who asked for it.
+    Request {
+        /// Its id, never given before.
+        #[serde(rename = "d")]
+        id: RequestId,
+        /// What is asked for.
+        #[serde(rename = "s")]
+        spec: PinSpec,
+        /// Who shall hold it, decided from `if_rev`.
+        #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+        allocations: Vec<PeerId>,
+        /// What the placement was decided from.
+        #[serde(rename = "i")]
+        if_rev: IfRev,
+        /// What it takes the place of; that must be there, and is withdrawn with it.
+        #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<RequestKey>,
+    },
+    /// Withdraw a request. With the last one of a pin goes the pin.
+    Withdraw {
+        /// Which.
+        #[serde(rename = "d")]
+        id: RequestId,
+    },
 }
 
 impl Command {
@@ -255,6 +280,7 @@ impl Command {
             | Self::Describe { .. }
             | Self::RaiseEpoch { .. }
             | Self::Sweep { .. } => 1,
+            Self::Request { .. } | Self::Withdraw { .. } => 2,
         }
     }
 }

@@ -13,6 +13,9 @@ pub const WIRE_OLDEST: u32 = 1;
 /// The newest version of the stream protocols this program speaks.
 pub const WIRE_NEWEST: u32 = 1;
 
+/// A bit of [`Hello::features`]: this peer applies commands of feature level 2.
+pub const LEVEL_2: u64 = 1;
+
 /// What a peer says of itself when a stream opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -39,7 +42,7 @@ impl Default for Hello {
             incarnation: None,
             wire_min: WIRE_OLDEST,
             wire_max: WIRE_NEWEST,
-            features: 0,
+            features: LEVEL_2,
         }
     }
 }

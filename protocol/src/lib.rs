@@ -24,6 +24,7 @@ pub mod pin;
 pub mod placement;
 pub mod reconcile;
 pub mod repair;
+pub mod request;
 pub mod rpc;
 pub mod state;
 pub mod status;

@@ -42,6 +42,10 @@ pub const GOSSIP_BYTES_MAX: usize = 256 * 1024;
 pub const NAME_CHARS_MAX: usize = 255;
 /// Key/value pairs of a pin's metadata.
 pub const METADATA_PAIRS_MAX: usize = 1024;
+/// Requests of the Pinning Service API for one CID.
+pub const REQUESTS_PER_PIN_MAX: usize = 256;
+/// Requests of the Pinning Service API in one answer.
+pub const REQUESTS_LISTED_MAX: usize = 1000;
 /// Origins of a pin.
 pub const ORIGINS_MAX: usize = 64;
 /// User allocations of a pin.
@@ -193,6 +197,14 @@ pub const FRAMING_HEADERS_MAX: usize = 128;
 pub const FRAMING_CHUNK_LINE_MAX: usize = 256;
 /// Characters of an error in a trailer.
 pub const STREAM_TRAILER_CHARS_MAX: usize = 4096;
+/// Lines of an access log that wait to be written to its file.
+pub const ACCESS_LOG_LINES_MAX: usize = 16 * 1024;
+/// Blocks that one peer's garbage collection names; further ones are removed unnamed.
+pub const GC_KEYS_MAX: usize = 64 * 1024;
+/// Bytes of the blocks of one upload to the embedded node's `block/put`.
+pub const BLOCK_UPLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Nodes named to which one IPFS node is connected.
+pub const SWARM_PEERS_MAX: usize = 32 * 1024;
 /// Arguments of one call.
 pub const PINS_ARGUMENTS_MAX: usize = 1024;
 /// Results that wait for the client to read them: many clients read only after they have sent

@@ -8,6 +8,7 @@ use crate::{
     command::Session,
     id::{Cid, LogIndex, PeerId, Rev, Seq},
     pin::{Pin, PinSpec},
+    request::{RequestId, RequestKey},
     time::Timestamp,
 };
 
@@ -65,6 +66,20 @@ pub enum Op {
         as_of: Rev,
         /// Which; at most `GONE_SEQS_MAX`.
         seqs: Vec<Seq>,
+    },
+    /// Accept a request of the Pinning Service API.
+    Request {
+        /// Its id, given by the origin.
+        id: RequestId,
+        /// What is asked for, defaults filled in.
+        spec: Box<PinSpec>,
+        /// What it takes the place of.
+        replaces: Option<RequestKey>,
+    },
+    /// Withdraw a request.
+    Withdraw {
+        /// Which.
+        id: RequestId,
     },
     /// Take a peer out.
     Remove {
@@ -135,6 +150,12 @@ pub enum RpcRequest {
     RecoverAll,
     /// What do you do about pins that lack copies?
     Repair,
+    /// Collect the garbage of your IPFS node.
+    RepoGc,
+    /// How full is your IPFS node?
+    RepoStat,
+    /// To which nodes is your IPFS node connected?
+    SwarmPeers,
 }
 
 /// The answer to an [`RpcRequest`].
@@ -148,6 +169,17 @@ pub enum RpcReply {
     Recovered(Vec<Cid>),
     /// To `Repair`.
     Repair(Box<api::repair::Repair>),
+    /// To `RepoGc`.
+    Collected(Box<api::gc::RepoGcPeer>),
+    /// To `SwarmPeers`.
+    Peers(Vec<PeerId>),
+    /// To `RepoStat`.
+    RepoStat {
+        /// Bytes used.
+        repo_size: u64,
+        /// Bytes allowed.
+        storage_max: u64,
+    },
     /// The peer could not answer.
     Failed(String),
 }

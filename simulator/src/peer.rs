@@ -236,6 +236,7 @@ impl Peer {
                 swarm: tcp(SWARM_PORT),
                 rest: tcp(REST_PORT),
                 proxy: tcp(9095),
+                pinning: tcp(9097),
                 ipfs_swarm: tcp(4001),
             }),
             source: None,

@@ -24,6 +24,12 @@ pub struct Setup {
     pub peers: usize,
     /// Variables for all of them, over the harness's own.
     pub vars: Vec<(String, String)>,
+    /// Changes the `service.json` of the peer of a number, from 0, before its first start.
+    pub edit: Option<fn(usize, &mut Value)>,
+    /// Peers that have an IPFS node of their own, at an address, instead of the embedded one.
+    pub nodes: Vec<(usize, String)>,
+    /// Whether the peers cannot be asked what they see, because they want to know who asks.
+    pub closed: bool,
 }
 
 impl Setup {
@@ -33,7 +39,31 @@ impl Setup {
         Self {
             peers,
             vars: Vec::new(),
+            edit: None,
+            nodes: Vec::new(),
+            closed: false,
         }
+    }
+
+    /// The same with changed configurations.
+    #[must_use]
+    pub fn edited(mut self, edit: fn(usize, &mut Value)) -> Self {
+        self.edit = Some(edit);
+        self
+    }
+
+    /// The same with the IPFS node of a peer at a multiaddr.
+    #[must_use]
+    pub fn with_node(mut self, number: usize, address: &str) -> Self {
+        self.nodes.push((number, address.to_owned()));
+        self
+    }
+
+    /// The same, of a single peer whose API is closed to strangers.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        self.closed = true;
+        self
     }
 
     /// The same with a variable.
@@ -79,8 +109,10 @@ impl Cluster {
         for _ in 0..cluster.setup.peers {
             cluster.add().await;
         }
-        cluster.all_see_each_other().await;
-        cluster.enough_voters().await;
+        if !cluster.setup.closed {
+            cluster.all_see_each_other().await;
+            cluster.enough_voters().await;
+        }
         cluster
     }
 
@@ -94,8 +126,17 @@ impl Cluster {
             .await
             .expect("a relay can listen");
         let name = format!("peer{}", number + 1);
-        let vars = self.vars(&name, relay.port());
-        let peer = Peer::init(&name, &self.folder.path().join(&name), vars);
+        let mut vars = self.vars(&name, relay.port());
+        let node = self.setup.nodes.iter().find(|(n, _)| *n == number);
+        if let Some((_, address)) = node {
+            vars.push(("CLUSTER_IPFSHTTP_NODEMULTIADDRESS".into(), address.clone()));
+            vars.push(("CLUSTER_IPFSPROXY_NODEMULTIADDRESS".into(), address.clone()));
+        }
+        let kind = node.map_or("embedded", |_| "http");
+        let peer = Peer::init_with(&name, &self.folder.path().join(&name), vars, kind);
+        if let Some(edit) = self.setup.edit {
+            peer.edit(|config| edit(number, config));
+        }
         self.peers.push(peer);
         self.relays.push(relay);
         let bootstrap = self.way_in(number);
@@ -120,6 +161,7 @@ impl Cluster {
             ("CLUSTER_PINQUEUE_METRICTTL", "5s"),
             ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", zero),
             ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero),
+            ("CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS", zero),
             ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
         ];
         let owned = own.map(|(k, v)| (k.to_owned(), v.to_owned()));

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -66,10 +66,22 @@ pub async fn send(
     headers: &str,
     body: &[u8],
 ) -> io::Result<Answer> {
+    let connect = TcpStream::connect(("127.0.0.1", port));
+    let stream = timeout(LIMIT, connect).await??;
+    send_over(stream, method, path, headers, body).await
+}
+
+/// The same over a stream of any kind.
+pub async fn send_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
     let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
              Content-Length: {}\r\n{headers}\r\n",
             body.len()
         );

@@ -34,6 +34,8 @@ pub struct Addresses {
     /// Of the metrics.
     #[serde(default)]
     pub metrics: Vec<String>,
+    /// Of the Pinning Service API.
+    pub pinning: Vec<String>,
     /// Of its swarm, with `/p2p/`.
     pub swarm: Vec<String>,
 }
@@ -57,6 +59,15 @@ impl Peer {
     /// When `init` fails.
     #[must_use]
     pub fn init(name: &str, folder: &Path, vars: Vec<(String, String)>) -> Self {
+        Self::init_with(name, folder, vars, "embedded")
+    }
+
+    /// The same with this kind of IPFS node.
+    ///
+    /// # Panics
+    /// When `init` fails.
+    #[must_use]
+    pub fn init_with(name: &str, folder: &Path, vars: Vec<(String, String)>, ipfs: &str) -> Self {
         let peer = Self {
             name: name.to_owned(),
             folder: folder.to_owned(),
@@ -65,11 +76,23 @@ impl Peer {
             addresses: None,
         };
         let output = peer
-            .command(&["init", "--ipfs", "embedded"])
+            .command(&["init", "--ipfs", ipfs])
             .output()
             .expect("the program runs");
         assert!(output.status.success(), "init of {name}: {output:?}");
         peer
+    }
+
+    /// Changes its `service.json`, from the next start on.
+    ///
+    /// # Panics
+    /// When there is none, or it is no JSON.
+    pub fn edit(&self, change: impl FnOnce(&mut serde_json::Value)) {
+        let path = self.folder.join("service.json");
+        let text = fs::read(&path).expect("init wrote it");
+        let mut config = serde_json::from_slice(&text).expect("it is JSON");
+        change(&mut config);
+        fs::write(&path, config.to_string()).expect("it can be written");
     }
 
     /// Changes what counts from the next start on.
@@ -186,6 +209,15 @@ impl Peer {
     #[must_use]
     pub fn metrics_port(&self) -> u16 {
         port(&self.addresses().metrics)
+    }
+
+    /// The port of its Pinning Service API.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn pinning_port(&self) -> u16 {
+        port(&self.addresses().pinning)
     }
 
     /// The port of its swarm.

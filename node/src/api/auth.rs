@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::http::reply::{self, Reply};
+use super::token;
 
 const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="Restricted IPFS Cluster API""#);
 const BEARER: HeaderValue =
@@ -31,47 +31,75 @@ impl Credentials {
         Self(users)
     }
 
-    /// The refusal of a request, if it is refused. Preflights and the liveness check are for all.
-    pub(crate) fn refuse(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Reply> {
+    /// Who sends a request, or that it is refused. Without users anybody may; preflights and the
+    /// liveness check are for all.
+    pub(crate) fn judge(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        now: u64,
+    ) -> Result<Option<String>, Refused> {
         let open = method == Method::OPTIONS || (method == Method::GET && path == "/health");
         if self.0.is_empty() || open {
-            return None;
+            return Ok(None);
         }
         let given = headers
             .get(header::AUTHORIZATION)
             .map(HeaderValue::as_bytes);
         let (scheme, value) = split(given.unwrap_or_default());
         if scheme.eq_ignore_ascii_case(b"basic") {
-            let known = self.knows(value);
-            return (!known).then(|| refusal("unauthorized: access denied", [BASIC]));
+            return match self.user_of(value) {
+                Some(user) => Ok(Some(user)),
+                None => Err(Refused::new("unauthorized: access denied", [BASIC])),
+            };
         }
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return Some(refusal("unauthorized: invalid token", [BAD_TOKEN]));
+            return match token::user(value, &self.0, now) {
+                Some(user) => Ok(Some(user)),
+                None => Err(Refused::new("unauthorized: invalid token", [BAD_TOKEN])),
+            };
         }
-        Some(refusal("unauthorized: no auth provided", [BEARER, BASIC]))
+        let all = [BEARER, BASIC];
+        Err(Refused::new("unauthorized: no auth provided", all))
     }
 
-    fn knows(&self, encoded: &[u8]) -> bool {
-        let Some((user, password)) = STANDARD
-            .decode(encoded.trim_ascii())
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|text| {
-                let (user, password) = text.split_once(':')?;
-                Some((user.to_owned(), password.to_owned()))
-            })
-        else {
-            return false;
-        };
+    /// A token with which this user may come instead of the password; the same each time.
+    pub(crate) fn token(&self, user: &str) -> Option<String> {
+        token::issue(user, self.0.get(user)?)
+    }
+
+    fn user_of(&self, encoded: &[u8]) -> Option<String> {
+        let bytes = STANDARD.decode(encoded.trim_ascii()).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (user, password) = text.split_once(':')?;
         if user.is_empty() || password.is_empty() {
-            return false;
+            return None;
         }
         // Every user is compared, so that the time taken does not tell which of them exist.
-        self.0.iter().fold(false, |known, (name, secret)| {
+        let known = self.0.iter().fold(false, |known, (name, secret)| {
             known
                 | (same(name.as_bytes(), user.as_bytes())
                     & same(secret.as_bytes(), password.as_bytes()))
-        })
+        });
+        known.then(|| user.to_owned())
+    }
+}
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) message: &'static str,
+    /// How the client may show who it is.
+    pub(crate) challenges: Vec<HeaderValue>,
+}
+
+impl Refused {
+    fn new<const N: usize>(message: &'static str, challenges: [HeaderValue; N]) -> Self {
+        Self {
+            message,
+            challenges: challenges.to_vec(),
+        }
     }
 }
 
@@ -87,16 +115,6 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && differ == 0
 }
 
-fn refusal<const N: usize>(message: &str, challenges: [HeaderValue; N]) -> Reply {
-    let mut reply = reply::error(StatusCode::UNAUTHORIZED, message);
-    for challenge in challenges {
-        reply
-            .headers_mut()
-            .append(header::WWW_AUTHENTICATE, challenge);
-    }
-    reply
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +125,10 @@ mod tests {
         if !authorization.is_empty() {
             headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
         }
-        let reply = Credentials::new(users).refuse(&method, path, &headers)?;
-        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
-        let challenges = reply.headers().get_all(header::WWW_AUTHENTICATE).iter();
-        Some(challenges.map(|c| c.to_str().unwrap().to_owned()).collect())
+        let judged = Credentials::new(users).judge(&method, path, &headers, 1000);
+        let challenges = judged.err()?.challenges;
+        let text = |c: &HeaderValue| c.to_str().unwrap().to_owned();
+        Some(challenges.iter().map(text).collect())
     }
 
     #[test]

@@ -8,22 +8,28 @@ use futures::stream::BoxStream;
 use ipfs_cluster_protocol::{
     api::{
         add::AddParams,
+        bandwidth::Bandwidth,
         gc::RepoGc,
         graph::ConnectGraph,
         id::Id,
         metrics::{Alert, Metric},
         options::PinOptions,
+        pinning::{Filter, PinResults, PinStatus, Wanted},
         repair::Repair,
         status::{GlobalPinInfo, PinTypeFilter, StatusFilter},
     },
     content::Block,
     id::{Cid, Epoch, LogIndex, PeerId},
     pin::Pin,
+    request::RequestKey,
 };
 
 use super::measure::Measurements;
 pub use crate::cluster::Commit;
-use crate::{cluster::ClusterError, ipfs::SharedIpfs};
+use crate::{
+    cluster::ClusterError,
+    ipfs::{RepoStat, SharedIpfs},
+};
 
 /// A write that a quorum has in its log.
 pub type Committed = Result<(Pin, Commit), ClusterError>;
@@ -83,10 +89,27 @@ pub trait Backend: Send + Sync + 'static {
     fn alerts(&self) -> Vec<Alert>;
     /// Who is connected to whom.
     async fn graph(&self) -> ConnectGraph;
+    /// What went over the swarm, by protocol.
+    fn bandwidth(&self) -> Bandwidth;
     /// What is done about pins that lack copies.
     async fn repair(&self) -> Result<Repair, ClusterError>;
+    /// Accepts a request of the Pinning Service API, in the place of another if that is named.
+    async fn request(
+        &self,
+        wanted: Wanted,
+        replaces: Option<RequestKey>,
+    ) -> Result<PinStatus, ClusterError>;
+    /// Withdraws a request.
+    async fn withdraw(&self, key: RequestKey) -> Result<(), ClusterError>;
+    /// One request.
+    async fn requested(&self, key: RequestKey) -> Result<PinStatus, ClusterError>;
+    /// The newest requests that match.
+    async fn requests(&self, filter: Filter) -> Result<PinResults, ClusterError>;
     /// Collects the garbage of the IPFS nodes of all peers, or of this one.
     async fn repo_gc(&self, local: bool) -> Result<RepoGc, ClusterError>;
+
+    /// How full the IPFS nodes are, taken together.
+    async fn repo_stat(&self) -> Result<RepoStat, ClusterError>;
 
     /// What this peer measures of itself.
     fn measure(&self) -> Measurements;

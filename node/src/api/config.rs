@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Cors, Credentials, ProxiedNode, ProxyConfig, RestConfig, ServerLimits};
+use super::{ApiConfig, Cors, Credentials, ProxiedNode, ProxyConfig, ServerLimits};
 use crate::config;
 
 /// Stands for "without limit", which a timer cannot be.
@@ -25,12 +25,23 @@ impl fmt::Display for HeaderError {
 
 impl std::error::Error for HeaderError {}
 
-fn limits(head: Duration, idle: Duration, head_bytes: usize) -> ServerLimits {
+/// How long things may take, as configured.
+struct Times {
+    read: Duration,
+    head: Duration,
+    write: Duration,
+    idle: Duration,
+}
+
+fn limits(times: &Times, head_bytes: usize) -> ServerLimits {
     let limit = |d: Duration| if d.is_zero() { WITHOUT_LIMIT } else { d };
+    let optional = |d: Duration| Some(d).filter(|d| !d.is_zero());
     let default = ServerLimits::default();
     ServerLimits {
-        head_timeout: limit(head),
-        idle_timeout: limit(idle),
+        head_timeout: limit(times.head),
+        idle_timeout: limit(times.idle),
+        read_timeout: optional(times.read),
+        write_timeout: optional(times.write),
         head_bytes_max: if head_bytes == 0 {
             default.head_bytes_max
         } else {
@@ -73,7 +84,7 @@ impl From<&config::Cors> for Cors {
     }
 }
 
-impl TryFrom<&config::HttpServer> for RestConfig {
+impl TryFrom<&config::HttpServer> for ApiConfig {
     type Error = HeaderError;
 
     fn try_from(c: &config::HttpServer) -> Result<Self, HeaderError> {
@@ -81,7 +92,17 @@ impl TryFrom<&config::HttpServer> for RestConfig {
         let users = users.map(|(user, password)| (user.clone(), password.expose().clone()));
         Ok(Self {
             listen: c.listen.clone(),
-            limits: limits(c.read_header_timeout, c.idle_timeout, c.max_header_bytes),
+            tls: None,
+            limits: limits(
+                &Times {
+                    read: c.read_timeout,
+                    head: c.read_header_timeout,
+                    write: c.write_timeout,
+                    idle: c.idle_timeout,
+                },
+                c.max_header_bytes,
+            ),
+            log_file: c.log_file.clone(),
             credentials: Credentials::new(users.collect()),
             cors: Cors::from(&c.cors),
             headers: headers(&c.headers)?,
@@ -95,7 +116,16 @@ impl ProxyConfig {
         let extra = c.extract_headers.iter().map(|text| name(text));
         Ok(Self {
             listen: c.listen.clone(),
-            limits: limits(c.read_header_timeout, c.idle_timeout, c.max_header_bytes),
+            limits: limits(
+                &Times {
+                    read: c.read_timeout,
+                    head: c.read_header_timeout,
+                    write: c.write_timeout,
+                    idle: c.idle_timeout,
+                },
+                c.max_header_bytes,
+            ),
+            log_file: c.log_file.clone(),
             node,
             extract_headers: extra.collect::<Result<_, _>>()?,
             extract_path: c.extract_headers_path.clone(),
@@ -110,7 +140,17 @@ mod tests {
 
     #[test]
     fn a_zero_is_no_limit_and_headers_are_checked() {
-        let l = limits(Duration::ZERO, Duration::from_secs(1), 0);
+        let times = Times {
+            read: Duration::ZERO,
+            head: Duration::ZERO,
+            write: Duration::from_secs(2),
+            idle: Duration::from_secs(1),
+        };
+        let l = limits(&times, 0);
+        assert_eq!(
+            (l.read_timeout, l.write_timeout),
+            (None, Some(Duration::from_secs(2)))
+        );
         assert_eq!(
             (l.head_timeout, l.idle_timeout),
             (WITHOUT_LIMIT, Duration::from_secs(1))

@@ -8,6 +8,7 @@ use warp::{Filter, Rejection, filters::BoxedFilter, path::Tail};
 
 use super::{
     http::reply::Reply,
+    openapi,
     rest::{
         Rest, Segment,
         add::{self, body},
@@ -192,6 +193,10 @@ fn health_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
         .and(warp::get())
         .and(with(rest))
         .map(|rest: Rest| health::alerts(&rest));
+    let bandwidth = warp::path!("health" / "bandwidth")
+        .and(warp::get())
+        .and(with(rest))
+        .map(|rest: Rest| health::bandwidth(&rest));
     let repair = warp::path!("repair")
         .and(warp::get())
         .and(with(rest))
@@ -199,6 +204,8 @@ fn health_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
     live.or(graph)
         .unify()
         .or(alerts)
+        .unify()
+        .or(bandwidth)
         .unify()
         .or(repair)
         .unify()
@@ -218,5 +225,15 @@ fn metric_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
         .and(warp::get())
         .and(with(rest))
         .map(|rest: Rest| metrics::exposition(&rest.registry));
-    names.or(metric).unify().or(prometheus).unify().boxed()
+    let document = warp::path!("openapi.json")
+        .and(warp::get())
+        .map(openapi::document);
+    names
+        .or(metric)
+        .unify()
+        .or(prometheus)
+        .unify()
+        .or(document)
+        .unify()
+        .boxed()
 }

@@ -4,10 +4,14 @@ use std::borrow::Cow;
 
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
-use super::http::reply::{self, Reply};
+use super::http::reply::Reply;
 
-/// The routes in order. `{}` is one segment, `*` the rest of the path, at least one segment.
-const TABLE: &[(&str, &str)] = &[
+/// Routes: method and path, in order. `{}` is one segment, `*` the rest of the path, at least one
+/// segment.
+pub(crate) type Table = &'static [(&'static str, &'static str)];
+
+/// Those of the REST API.
+pub(crate) const REST: Table = &[
     ("GET", "/id"),
     ("GET", "/version"),
     ("GET", "/peers"),
@@ -31,10 +35,24 @@ const TABLE: &[(&str, &str)] = &[
     ("POST", "/ipfs/gc"),
     ("GET", "/health/graph"),
     ("GET", "/health/alerts"),
+    ("GET", "/health/bandwidth"),
     ("GET", "/monitor/metrics/{}"),
     ("GET", "/monitor/metrics"),
+    ("POST", "/token"),
     ("GET", "/repair"),
     ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/health"),
+];
+
+/// Those of the Pinning Service API.
+pub(crate) const PINNING: Table = &[
+    ("GET", "/pins"),
+    ("POST", "/pins"),
+    ("GET", "/pins/{}"),
+    ("POST", "/pins/{}"),
+    ("DELETE", "/pins/{}"),
+    ("POST", "/token"),
     ("GET", "/health"),
 ];
 
@@ -115,20 +133,13 @@ fn escape(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// The answer to a request that no route took. A path that exists with another method is 405,
-/// unless some route further down has this method: so it has always been.
-pub(crate) fn unmatched(method: &Method, path: &str) -> Reply {
-    let last_match = TABLE
+/// Whether a request that no route took names a path that is there with another method. Not so
+/// where some route further down has this method: it has always been like that.
+pub(crate) fn exists(table: Table, method: &Method, path: &str) -> bool {
+    let last_match = table
         .iter()
         .rposition(|(_, pattern)| matches(pattern, path));
-    let not_found =
-        last_match.is_none_or(|at| TABLE[at + 1..].iter().any(|(m, _)| *m == method.as_str()));
-    if not_found {
-        return reply::error(StatusCode::NOT_FOUND, "not found");
-    }
-    let mut reply = Reply::default();
-    *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    reply
+    last_match.is_some_and(|at| table[at + 1..].iter().all(|(m, _)| *m != method.as_str()))
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
@@ -166,8 +177,8 @@ mod tests {
             ("GET", "/", 404),
         ] {
             let method: Method = method.parse().unwrap();
-            let reply = unmatched(&method, path);
-            assert_eq!(reply.status().as_u16(), status, "{method} {path}");
+            let exists = exists(REST, &method, path);
+            assert_eq!(exists, status == 405, "{method} {path}");
         }
     }
 

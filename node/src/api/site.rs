@@ -1,4 +1,4 @@
-//! The REST API as a site: log, authenticate, CORS, redirect, route, in this order.
+//! An API as a site: log, authenticate, CORS, redirect, route, in this order.
 
 use std::{sync::Arc, time::Instant};
 
@@ -6,25 +6,33 @@ use futures::{FutureExt, TryFutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
 use warp::filters::BoxedFilter;
 
 use super::{
-    auth::Credentials,
+    auth::{Credentials, Refused},
     headers::{Cors, is_api_answer},
     http::{
+        access_log::AccessLog,
         reply::{self, Outgoing, Reply},
         server::{Client, Site},
     },
+    rest::now,
     routing,
 };
 
-/// The REST API.
-pub(crate) struct RestSite {
+/// An API that users log in to.
+pub(crate) struct ApiSite {
     pub(crate) routes: BoxedFilter<(Reply,)>,
+    /// Its routes, to tell an unknown path from a wrong method.
+    pub(crate) table: routing::Table,
+    /// How it says that a request failed.
+    pub(crate) error: fn(StatusCode, &str) -> Reply,
     pub(crate) credentials: Credentials,
     pub(crate) cors: Cors,
     /// Put on every answer of the API; a name may come more than once.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) log: AccessLog,
 }
 
 /// What an answer depends on besides the route.
@@ -34,47 +42,49 @@ struct Head {
     origin: Option<HeaderValue>,
 }
 
-impl Site for RestSite {
+#[derive(Serialize)]
+struct Token {
+    token: String,
+}
+
+impl Site for ApiSite {
     fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         from: Client,
     ) -> BoxFuture<'static, Outgoing> {
         async move {
-            let begun = Instant::now();
+            let entry = self.log.begin(&request, from, Instant::now());
             let head = Head {
                 method: request.method().clone(),
                 uri: request.uri().clone(),
                 origin: request.headers().get(header::ORIGIN).cloned(),
             };
-            let reply = self.reply(&head, request).await;
-            let status = reply.status().as_u16();
-            tracing::info!(
-                target: "restapilog",
-                client = %from, method = %head.method, path = %head.uri, status,
-                ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            );
-            reply::into_outgoing(reply)
+            let (reply, user) = self.reply(&head, request).await;
+            entry.answered(reply::into_outgoing(reply), user)
         }
         .boxed()
     }
 }
 
-impl RestSite {
-    async fn reply(&self, head: &Head, request: Request<Incoming>) -> Reply {
+impl ApiSite {
+    /// The answer, and whose request it was.
+    async fn reply(&self, head: &Head, request: Request<Incoming>) -> (Reply, Option<String>) {
         let path = head.uri.path();
-        let refused = self
+        let seconds = now().0 / 1000;
+        let judged = self
             .credentials
-            .refuse(&head.method, path, request.headers());
-        if let Some(mut refused) = refused {
-            self.configured(refused.headers_mut());
-            return refused;
-        }
+            .judge(&head.method, path, request.headers(), seconds);
+        let user = match judged {
+            Ok(user) => user,
+            Err(refused) => return (self.refusal(&refused), None),
+        };
         if let Some(preflight) = self.cors.preflight(&head.method, request.headers()) {
-            return preflight;
+            return (preflight, user);
         }
         let mut reply = match routing::redirect(&head.method, &head.uri) {
             Some(redirect) => redirect,
+            None if head.method == Method::POST && path == "/token" => self.token(user.as_deref()),
             None => self.route(head, request).await,
         };
         let headers = reply.headers_mut();
@@ -82,7 +92,25 @@ impl RestSite {
         if is_api_answer(headers) {
             self.configured(headers);
         }
+        (reply, user)
+    }
+
+    fn refusal(&self, refused: &Refused) -> Reply {
+        let mut reply = (self.error)(StatusCode::UNAUTHORIZED, refused.message);
+        let headers = reply.headers_mut();
+        for challenge in &refused.challenges {
+            headers.append(header::WWW_AUTHENTICATE, challenge.clone());
+        }
+        self.configured(headers);
         reply
+    }
+
+    /// `POST /token`: a token for who is logged in.
+    fn token(&self, user: Option<&str>) -> Reply {
+        match user.and_then(|user| self.credentials.token(user)) {
+            Some(token) => reply::json(StatusCode::OK, &Token { token }),
+            None => (self.error)(StatusCode::UNAUTHORIZED, "unauthorized"),
+        }
     }
 
     async fn route(&self, head: &Head, request: Request<Incoming>) -> Reply {
@@ -96,10 +124,14 @@ impl RestSite {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
                 if !is_api_answer(reply.headers()) =>
             {
-                routing::unmatched(&head.method, head.uri.path())
+                if routing::exists(self.table, &head.method, head.uri.path()) {
+                    reply::method_not_allowed()
+                } else {
+                    (self.error)(StatusCode::NOT_FOUND, "not found")
+                }
             }
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LENGTH_REQUIRED => {
-                reply::error(StatusCode::BAD_REQUEST, "error decoding request body")
+                (self.error)(StatusCode::BAD_REQUEST, "error decoding request body")
             }
             _ => reply,
         }

@@ -30,6 +30,9 @@ pub(super) struct Addresses {
     /// Of the metrics, where they have listeners of their own, multiaddrs.
     #[serde(default)]
     pub(super) metrics: Vec<String>,
+    /// Of the Pinning Service API, multiaddrs.
+    #[serde(default)]
+    pub(super) pinning: Vec<String>,
     /// Of the swarm, with `/p2p/`.
     pub(super) swarm: Vec<String>,
 }

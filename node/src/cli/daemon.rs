@@ -202,6 +202,7 @@ impl Who {
             rest: texts(&found.rest),
             proxy: texts(&found.proxy),
             metrics: texts(&found.metrics),
+            pinning: texts(&found.pinning),
             swarm: found.swarm.iter().map(ToString::to_string).collect(),
         };
         tracing::info!(
@@ -209,6 +210,7 @@ impl Who {
             peername = addresses.peername,
             rest = addresses.rest.join(","),
             proxy = addresses.proxy.join(","),
+            pinning = addresses.pinning.join(","),
             swarm = addresses.swarm.join(","),
             "** IPFS Cluster is READY **"
         );

@@ -70,7 +70,7 @@ impl Shell {
     async fn free_addresses(&self) -> Result<Listen, Failure> {
         let mut held = Vec::new();
         let mut texts = Vec::new();
-        for host in ["0.0.0.0", "127.0.0.1", "127.0.0.1", "0.0.0.0"] {
+        for host in ["0.0.0.0", "127.0.0.1", "127.0.0.1", "127.0.0.1", "0.0.0.0"] {
             let listener = self.env.listen.listen(Addr::Tcp(host.to_owned(), 0)).await;
             let listener = listener.map_err(|e| Failure::new("taking free ports", e))?;
             texts.push(listen::multiaddr(&listener.local_addr()));
@@ -83,6 +83,7 @@ impl Shell {
             swarm: take(),
             rest: take(),
             proxy: take(),
+            pinning: take(),
             ipfs_swarm: take(),
         })
     }

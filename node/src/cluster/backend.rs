@@ -7,23 +7,26 @@ use futures::stream::BoxStream;
 use ipfs_cluster_protocol::{
     api::{
         add::AddParams,
+        bandwidth::Bandwidth,
         gc::RepoGc,
         graph::ConnectGraph,
         id::Id,
         metrics::{Alert, Metric},
         options::PinOptions,
+        pinning::{Filter, PinResults, PinStatus, Wanted},
         repair::Repair,
         status::{GlobalPinInfo, PinTypeFilter, StatusFilter},
     },
     content::Block,
     id::{Cid, PeerId},
     pin::Pin,
+    request::RequestKey,
 };
 
 use super::{AddSession, Cluster, ClusterError, Commit};
 use crate::{
     api::{self, Backend, Committed, Items, Measurements, ReadAt},
-    ipfs::SharedIpfs,
+    ipfs::{RepoStat, SharedIpfs},
 };
 
 #[async_trait]
@@ -100,15 +103,40 @@ impl Backend for Cluster {
         Self::graph(self).await
     }
 
+    fn bandwidth(&self) -> Bandwidth {
+        Self::bandwidth(self)
+    }
+
     async fn repair(&self) -> Result<Repair, ClusterError> {
         Self::repair(self).await
     }
 
-    async fn repo_gc(&self, _local: bool) -> Result<RepoGc, ClusterError> {
-        Err(ClusterError::Unavailable(
-            "collecting garbage through the cluster is not supported yet: run it on each IPFS node"
-                .into(),
-        ))
+    async fn request(
+        &self,
+        wanted: Wanted,
+        replaces: Option<RequestKey>,
+    ) -> Result<PinStatus, ClusterError> {
+        Self::request(self, wanted, replaces).await
+    }
+
+    async fn withdraw(&self, key: RequestKey) -> Result<(), ClusterError> {
+        Self::withdraw(self, key).await
+    }
+
+    async fn requested(&self, key: RequestKey) -> Result<PinStatus, ClusterError> {
+        Self::requested(self, key).await
+    }
+
+    async fn requests(&self, filter: Filter) -> Result<PinResults, ClusterError> {
+        Self::requests(self, filter).await
+    }
+
+    async fn repo_gc(&self, local: bool) -> Result<RepoGc, ClusterError> {
+        Self::repo_gc(self, local).await
+    }
+
+    async fn repo_stat(&self) -> Result<RepoStat, ClusterError> {
+        Self::repo_stat(self).await
     }
 
     async fn read_at(&self, at: ReadAt, patience: Duration) -> Result<Commit, ClusterError> {

@@ -1,5 +1,7 @@
 //! Use cases on peers: who is there, what they say of themselves, how one leaves.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, stream, stream::BoxStream};
 use ipfs_cluster_protocol::{
     api::{
@@ -150,13 +152,30 @@ impl Cluster {
                 graph.cluster_to_ipfs.insert(id.id.clone(), ipfs.clone());
             }
         }
-        if let (Some(ipfs), Ok(peers)) = (
-            graph.cluster_to_ipfs.get(&self.0.me).cloned(),
-            self.0.ipfs.swarm_peers().await,
-        ) {
-            graph.ipfs_links.insert(ipfs, peers);
+        let nodes: Vec<(PeerId, PeerId)> = graph.cluster_to_ipfs.clone().into_iter().collect();
+        let asked = stream::iter(nodes).map(|(peer, node)| async move {
+            let links = self.ipfs_links(&peer).await;
+            (node, links)
+        });
+        let links: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
+        let known: BTreeSet<PeerId> = graph.cluster_to_ipfs.values().cloned().collect();
+        for (node, links) in links {
+            // Those of the cluster alone: a node may know thousands of others.
+            let ours = links.into_iter().filter(|peer| known.contains(peer));
+            graph.ipfs_links.insert(node, ours.collect());
         }
         graph
+    }
+
+    /// To which nodes a peer's IPFS node is connected; none where it cannot tell.
+    async fn ipfs_links(&self, peer: &PeerId) -> Vec<PeerId> {
+        if *peer == self.0.me {
+            return self.0.ipfs.swarm_peers().await.unwrap_or_default();
+        }
+        match rpc::ask(&self.0.net, peer, &RpcRequest::SwarmPeers).await {
+            Ok(RpcReply::Peers(peers)) => peers,
+            _ => Vec::new(),
+        }
     }
 
     /// Retries a pin of this peer, if it failed.

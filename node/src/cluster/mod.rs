@@ -16,12 +16,14 @@ pub(crate) mod blocks;
 pub mod error;
 mod forward;
 pub(crate) mod forward_server;
+mod garbage;
 pub(crate) mod leader;
 mod leave;
 mod listing;
 mod members;
 mod observe;
 mod pins;
+mod requests;
 pub(crate) mod rpc;
 mod shown;
 mod status;
@@ -96,6 +98,8 @@ struct Inner {
     forwarder: Forwarder,
     /// Pins in the state, counted now and then.
     pins: AtomicU64,
+    /// The millisecond of the last request's id.
+    last_request: AtomicU64,
 }
 
 impl Cluster {
@@ -103,6 +107,7 @@ impl Cluster {
         Self(Arc::new(Inner {
             forwarder: Forwarder::new(parts.net.clone()),
             pins: AtomicU64::new(0),
+            last_request: AtomicU64::new(0),
             me: parts.me,
             settings: parts.settings,
             net: parts.net,

@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use ipfs_cluster_protocol::{
     api::{
+        bandwidth::Bandwidth,
         metrics::{Alert, Metric},
         repair::Repair,
         time::Time,
@@ -47,6 +48,12 @@ impl Cluster {
             triggered_at: Time::from(alert.triggered_at),
         };
         self.0.monitor.alerts().iter().map(alert).collect()
+    }
+
+    /// What went over the swarm, by protocol.
+    #[must_use]
+    pub fn bandwidth(&self) -> Bandwidth {
+        self.0.net.bandwidth()
     }
 
     /// What this peer measures of itself.

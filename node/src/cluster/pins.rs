@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use ipfs_cluster_protocol::{
-    api::{options::PinOptions, status::PinTypeFilter},
+    api::{error::parse_cid, options::PinOptions, status::PinTypeFilter},
     id::{Cid, Epoch, LogIndex, Seq},
     limits,
     pin::Pin,
@@ -55,7 +55,7 @@ impl Cluster {
         path: String,
         options: PinOptions,
     ) -> Result<(Pin, Commit), ClusterError> {
-        let cid = self.0.ipfs.resolve(path).await?;
+        let cid = self.resolve(path).await?;
         self.pin(cid, options).await
     }
 
@@ -66,8 +66,18 @@ impl Cluster {
 
     /// Unpins what a path names now.
     pub async fn unpin_path(&self, path: String) -> Result<(Pin, Commit), ClusterError> {
-        let cid = self.0.ipfs.resolve(path).await?;
+        let cid = self.resolve(path).await?;
         self.unpin(cid).await
+    }
+
+    /// What a path names now. A CID alone names itself: nobody is asked.
+    async fn resolve(&self, path: String) -> Result<Cid, ClusterError> {
+        let namespaces = ["/ipfs/", "/ipld/"];
+        let rest = namespaces.iter().find_map(|n| path.strip_prefix(n));
+        match rest.and_then(|root| parse_cid(root.trim_end_matches('/')).ok()) {
+            Some(cid) => Ok(cid),
+            None => Ok(self.0.ipfs.resolve(path).await?),
+        }
     }
 
     pub(super) fn landed(&self, done: Done) -> Result<(Pin, Commit), ClusterError> {

@@ -28,21 +28,31 @@ pub(crate) async fn ask(
     peer: &PeerId,
     question: &RpcRequest,
 ) -> Result<RpcReply, String> {
+    ask_within(net, peer, question, ANSWER_MAX).await
+}
+
+/// The same, with the answer due within another time.
+pub(crate) async fn ask_within(
+    net: &Net,
+    peer: &PeerId,
+    question: &RpcRequest,
+    patience: Duration,
+) -> Result<RpcReply, String> {
     let exchange = async {
         let mut stream = net
             .open(peer, Proto::Rpc)
             .await
             .map_err(|e| e.to_string())?;
         stream.send_msg(question).await.map_err(|e| e.to_string())?;
-        let reply = stream.recv_msg_within::<RpcReply>(ANSWER_MAX).await;
+        let reply = stream.recv_msg_within::<RpcReply>(patience).await;
         match reply.map_err(|e| e.to_string())? {
             RpcReply::Failed(reason) => Err(reason),
             reply => Ok(reply),
         }
     };
-    tokio::time::timeout(ANSWER_MAX, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {ANSWER_MAX:?}")))
+        .unwrap_or_else(|_| Err(format!("no answer within {patience:?}")))
 }
 
 /// Answers the other peers until the peer stops.
@@ -92,6 +102,24 @@ async fn answer(cluster: &Cluster, stream: &mut PeerStream) -> Result<(), String
         },
         RpcRequest::RecoverAll => match cluster.recover_all_here().await {
             Ok(cids) => RpcReply::Recovered(cids),
+            Err(e) => RpcReply::Failed(e.to_string()),
+        },
+        RpcRequest::RepoGc => match cluster.gc_here().await {
+            Ok(own) => RpcReply::Collected(Box::new(own)),
+            Err(e) => RpcReply::Failed(e.to_string()),
+        },
+        RpcRequest::RepoStat => match cluster.ipfs().repo_stat().await {
+            Ok(stat) => RpcReply::RepoStat {
+                repo_size: stat.repo_size,
+                storage_max: stat.storage_max,
+            },
+            Err(e) => RpcReply::Failed(e.to_string()),
+        },
+        RpcRequest::SwarmPeers => match cluster.ipfs().swarm_peers().await {
+            Ok(mut peers) => {
+                peers.truncate(limits::SWARM_PEERS_MAX);
+                RpcReply::Peers(peers)
+            }
             Err(e) => RpcReply::Failed(e.to_string()),
         },
         RpcRequest::Repair => RpcReply::Repair(Box::new(cluster.0.repair.report())),

@@ -111,7 +111,7 @@ impl Roster {
         GlobalPinInfo {
             cid,
             name: String::new(),
-            allocations: None,
+            allocations: (!self.local).then(Vec::new),
             origins: None,
             created,
             metadata: None,

@@ -1,6 +1,6 @@
 //! From the file's values to the checked [`Config`].
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use ipfs_cluster_protocol::{limits, pin::Replication};
 use multiaddr::{Multiaddr, Protocol};
@@ -12,10 +12,10 @@ use super::{
     init,
     secret::{Psk, Secret},
     section::Section,
-    source,
+    servers, source,
     types::{
-        Cluster, Config, Cors, Disk as DiskInformer, DiskMetric, EmbeddedIpfs, HttpIpfs,
-        HttpServer, Informers, Ipfs, Metrics, Profile, Proxy, Raft, Repair, Tracker,
+        Cluster, Config, Disk as DiskInformer, DiskMetric, EmbeddedIpfs, HttpIpfs, Informers, Ipfs,
+        Metrics, Profile, Raft, Repair, Tracker,
     },
 };
 use crate::env::Disk;
@@ -30,9 +30,6 @@ pub struct Loaded {
     /// Keys of the Go program that have no effect here, with the reason.
     pub notes: Vec<String>,
 }
-
-/// Smallest room for the head of a request.
-const HEADER_BYTES_MIN: i64 = 4096;
 
 /// Reads the folder's identity alone.
 pub fn load_identity(
@@ -151,8 +148,9 @@ impl<'a> Reader<'a> {
             identity,
             cluster: self.cluster(peername, warnings)?,
             raft: self.raft()?,
-            rest: self.optional("api.restapi", |s| self.rest(s))?,
-            proxy: self.optional("api.ipfsproxy", |s| self.proxy(s))?,
+            rest: self.optional("api.restapi", |s| servers::http(s, self.folder))?,
+            pinning: self.optional("api.pinsvcapi", |s| servers::http(s, self.folder))?,
+            proxy: self.optional("api.ipfsproxy", |s| servers::proxy(s, self.folder))?,
             ipfs: self.ipfs(warnings)?,
             tracker: tracker(&self.required("pin_tracker.stateless")?)?,
             monitor_check_interval: self
@@ -243,61 +241,6 @@ impl<'a> Reader<'a> {
             wait_for_leader_timeout: s.interval("wait_for_leader_timeout")?,
             backups_rotate: s.int("backups_rotate", 1)?,
             log_bytes_min: crate::consensus::LOG_BYTES_MIN,
-        })
-    }
-
-    fn rest(&self, s: &Section<'_>) -> Read<HttpServer> {
-        for name in ["ssl_cert_file", "ssl_key_file"] {
-            if !s.text(name)?.is_empty() {
-                return Err(s.refuse(
-                    name,
-                    "TLS is not served: remove both ssl keys and put a TLS proxy in front",
-                ));
-            }
-        }
-        Ok(HttpServer {
-            listen: s.addrs("http_listen_multiaddress")?,
-            read_timeout: s.duration("read_timeout")?,
-            read_header_timeout: s.interval("read_header_timeout")?,
-            write_timeout: s.duration("write_timeout")?,
-            idle_timeout: s.interval("idle_timeout")?,
-            max_header_bytes: s.int("max_header_bytes", HEADER_BYTES_MIN)?,
-            basic_auth: s.map("basic_auth_credentials")?.map(|users| {
-                let hidden = users.into_iter().map(|(u, p)| (u, Secret::new(p)));
-                hidden.collect::<BTreeMap<_, _>>()
-            }),
-            log_file: s.path("http_log_file", self.folder)?,
-            headers: s.lists("headers")?,
-            cors: Cors {
-                allowed_origins: s.texts("cors_allowed_origins")?,
-                allowed_methods: s.texts("cors_allowed_methods")?,
-                allowed_headers: s.texts("cors_allowed_headers")?,
-                exposed_headers: s.texts("cors_exposed_headers")?,
-                allow_credentials: s.bool("cors_allow_credentials")?,
-                max_age: s.duration("cors_max_age")?,
-            },
-        })
-    }
-
-    fn proxy(&self, s: &Section<'_>) -> Read<Proxy> {
-        if s.bool("node_https")? {
-            return Err(s.refuse(
-                "node_https",
-                "write false: the node is called over plain HTTP",
-            ));
-        }
-        Ok(Proxy {
-            listen: s.addrs("listen_multiaddress")?,
-            node: s.addr("node_multiaddress")?,
-            read_timeout: s.duration("read_timeout")?,
-            read_header_timeout: s.interval("read_header_timeout")?,
-            write_timeout: s.duration("write_timeout")?,
-            idle_timeout: s.interval("idle_timeout")?,
-            max_header_bytes: s.int("max_header_bytes", HEADER_BYTES_MIN)?,
-            log_file: s.path("log_file", self.folder)?,
-            extract_headers: s.texts("extract_headers_extra")?,
-            extract_headers_path: s.text("extract_headers_path")?,
-            extract_headers_ttl: s.duration("extract_headers_ttl")?,
         })
     }
 

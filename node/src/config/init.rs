@@ -39,6 +39,8 @@ pub struct Listen {
     pub rest: String,
     /// Of the IPFS proxy.
     pub proxy: String,
+    /// Of the Pinning Service API.
+    pub pinning: String,
     /// Of an embedded IPFS node's swarm.
     pub ipfs_swarm: String,
 }
@@ -166,6 +168,11 @@ fn defaults(options: &InitOptions, host: Option<String>) -> Map<String, Value> {
             &mut root,
             "api.ipfsproxy.listen_multiaddress",
             listen.proxy.as_str(),
+        );
+        set(
+            &mut root,
+            "api.pinsvcapi.http_listen_multiaddress",
+            listen.pinning.as_str(),
         );
         if options.ipfs == IpfsKind::Embedded {
             let at = "ipfs_connector.embedded.swarm_listen_multiaddress";

@@ -105,6 +105,7 @@ const GOSSIP: &str = "the gossip mesh sizes itself";
 const JOIN_ONLY: &str = "peers join with `daemon --bootstrap`";
 const NOT_TRACED: &str = "traces are not exported";
 const OWN_FILES: &str = "log and state are kept in the folder `state`";
+const HTTP_ALONE: &str = "the Pinning Service API is served over HTTP alone";
 const OWN_HOST: &str = "the API is served on the cluster's own libp2p host";
 
 use Kind::{Bool, Duration, Float, Int, Lists, Map, Secret, Secrets, Text, Texts};
@@ -209,6 +210,43 @@ const REST: &[Key] = &[
     ),
     key("cors_allow_credentials", Bool, B(true)),
     key("cors_max_age", Duration, T("0s")),
+];
+
+/// `init` writes two of them, as the Go program does; the others have the values of the REST API.
+const PINNING: &[Key] = &[
+    key(
+        "http_listen_multiaddress",
+        Texts,
+        L(&["/ip4/127.0.0.1/tcp/9097"]),
+    ),
+    hidden("ssl_cert_file", Text, N),
+    hidden("ssl_key_file", Text, N),
+    without("libp2p_listen_multiaddress", Texts, HTTP_ALONE),
+    without("id", Text, HTTP_ALONE),
+    without("private_key", Secret, HTTP_ALONE),
+    hidden("read_timeout", Duration, T("0s")),
+    hidden("read_header_timeout", Duration, T("5s")),
+    hidden("write_timeout", Duration, T("0s")),
+    hidden("idle_timeout", Duration, T("2m0s")),
+    hidden("max_header_bytes", Int, I(4096)),
+    hidden("basic_auth_credentials", Secrets, N),
+    hidden("http_log_file", Text, T("")),
+    key("headers", Lists, M(&[])),
+    hidden("cors_allowed_origins", Texts, L(&["*"])),
+    hidden("cors_allowed_methods", Texts, L(&["GET"])),
+    hidden("cors_allowed_headers", Texts, L(&[])),
+    hidden(
+        "cors_exposed_headers",
+        Texts,
+        L(&[
+            "Content-Type",
+            "X-Stream-Output",
+            "X-Chunked-Output",
+            "X-Content-Length",
+        ]),
+    ),
+    hidden("cors_allow_credentials", Bool, B(true)),
+    hidden("cors_max_age", Duration, T("0s")),
 ];
 
 const PROXY: &[Key] = &[
@@ -317,6 +355,7 @@ pub(super) const SECTIONS: &[Section] = &[
     section("cluster.pubsub", "CLUSTER_PUBSUB", true, PUBSUB),
     section("consensus.raft", "CLUSTER_RAFT", false, RAFT),
     section("api.ipfsproxy", "CLUSTER_IPFSPROXY", false, PROXY),
+    section("api.pinsvcapi", "CLUSTER_PINSVCAPI", false, PINNING),
     section("api.restapi", "CLUSTER_RESTAPI", false, REST),
     section(
         "ipfs_connector.ipfshttp",
@@ -390,7 +429,6 @@ pub(super) const SECTIONS: &[Section] = &[
 
 /// Keys and sections of the Go program that are tolerated whole.
 pub(super) const TOLERATED: &[(&str, &str)] = &[
-    ("api.pinsvcapi", "the Pinning Service API is not served"),
     (
         "consensus.crdt",
         "Raft runs in its place, and trusts every peer that has the secret",

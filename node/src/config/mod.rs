@@ -16,6 +16,7 @@ mod keys;
 pub mod listen;
 mod secret;
 mod section;
+mod servers;
 pub mod source;
 mod types;
 
@@ -27,7 +28,7 @@ pub use identity::Identity;
 pub use secret::{Psk, Secret, SecretBytes};
 pub use types::{
     Cluster, Config, Cors, Disk, DiskMetric, EmbeddedIpfs, HttpIpfs, HttpServer, Informers, Ipfs,
-    Metrics, Profile, Proxy, Raft, Repair, Tracker,
+    Metrics, Profile, Proxy, Raft, Repair, Tls, Tracker,
 };
 
 #[cfg(test)]

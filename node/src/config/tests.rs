@@ -281,7 +281,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "/api/restapi/ssl_cert_file",
         r#""c.pem""#,
-        "TLS is not served",
+        "name the key too, or neither",
     ),
     (
         "/consensus/raft/profile",

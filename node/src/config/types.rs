@@ -24,6 +24,8 @@ pub struct Config {
     pub raft: Raft,
     /// The REST API, unless it is off.
     pub rest: Option<HttpServer>,
+    /// The Pinning Service API, unless it is off.
+    pub pinning: Option<HttpServer>,
     /// The IPFS proxy, unless it is off.
     pub proxy: Option<Proxy>,
     /// The IPFS node.
@@ -120,11 +122,22 @@ pub struct Cors {
     pub max_age: Duration,
 }
 
+/// Files with which a server shows who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM: its certificate, and those above it.
+    pub certificates: PathBuf,
+    /// PEM: its key.
+    pub key: PathBuf,
+}
+
 /// An HTTP server.
 #[derive(Debug, Clone)]
 pub struct HttpServer {
     /// Where it listens.
     pub listen: Vec<Addr>,
+    /// It speaks TLS with these.
+    pub tls: Option<Tls>,
     /// For a whole request; zero is without limit.
     pub read_timeout: Duration,
     /// For the head of a request.

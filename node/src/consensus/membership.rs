@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipfs_cluster_protocol::{
-    command::Command,
+    command::{Command, FEATURE_LEVEL_MAX},
     state::{System, query},
 };
 use openraft::{
@@ -98,6 +98,9 @@ async fn form(core: &Core) -> Result<(), String> {
             labels: BTreeMap::new(),
         };
         core.must_apply(admit).await?;
+        // Nobody older is in it: all that this version knows may be said from the start.
+        let level = FEATURE_LEVEL_MAX;
+        core.must_apply(Command::FeatureLevel { level }).await?;
     }
     Ok(())
 }

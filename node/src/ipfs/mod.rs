@@ -61,6 +61,15 @@ pub struct RepoStat {
     pub storage_max: u64,
 }
 
+/// What a garbage collection says as it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Collected {
+    /// A block that was removed.
+    Removed(Cid),
+    /// Why something was not.
+    Failed(String),
+}
+
 /// How far a pin has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PinProgress {
@@ -111,6 +120,12 @@ pub trait IpfsNode: Send + Sync + fmt::Debug {
     fn pin_ls(&self) -> BoxFuture<'_, Result<IpfsStream<(Cid, PinMode)>, IpfsError>>;
     /// Room.
     fn repo_stat(&self) -> BoxFuture<'_, Result<RepoStat, IpfsError>>;
+    /// Removes what no pin holds.
+    fn repo_gc(&self) -> BoxFuture<'_, Result<IpfsStream<Collected>, IpfsError>> {
+        Box::pin(std::future::ready(Err(IpfsError::Unsupported(
+            "this IPFS node collects no garbage",
+        ))))
+    }
     /// Connects the node to another one.
     fn swarm_connect(&self, address: String) -> BoxFuture<'_, Result<(), IpfsError>>;
     /// Peers the node is connected to.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ipfs_cluster_protocol::{
+    api::bandwidth::Bandwidth,
     hello::Hello,
     id::{Epoch, Incarnation, PeerId},
     limits::{self, GOSSIP_BYTES_MAX},
@@ -236,6 +237,12 @@ impl Net {
     #[must_use]
     pub fn connected(&self) -> BTreeSet<PeerId> {
         self.0.shared.connected.lock().clone()
+    }
+
+    /// What went over the swarm, by protocol.
+    #[must_use]
+    pub fn bandwidth(&self) -> Bandwidth {
+        self.0.shared.meters.stats()
     }
 
     /// Where this peer tells others it can be reached, with `/p2p/`.

@@ -25,8 +25,9 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// How long an accepted stream may wait for whoever serves it.
 const SERVE_DEADLINE: Duration = Duration::from_secs(8);
 
-fn wrap(peer: PeerId, proto: Proto, stream: libp2p::Stream) -> PeerStream {
-    PeerStream::new(peer, proto, Box::new(stream.compat()))
+fn wrap(shared: &Shared, peer: PeerId, proto: Proto, stream: libp2p::Stream) -> PeerStream {
+    let counted = shared.meters.stream(proto, Box::new(stream.compat()));
+    PeerStream::new(peer, proto, counted)
 }
 
 async fn read<T: serde::de::DeserializeOwned>(stream: &mut PeerStream) -> Result<T, StreamError> {
@@ -41,7 +42,7 @@ pub(super) async fn as_opener(
     proto: Proto,
     stream: libp2p::Stream,
 ) -> Result<PeerStream, OpenError> {
-    let mut stream = wrap(peer.clone(), proto, stream);
+    let mut stream = wrap(shared, peer.clone(), proto, stream);
     if proto == Proto::Http {
         return Ok(stream.introduced(Hello::default()));
     }
@@ -79,7 +80,7 @@ pub(super) async fn as_acceptor(shared: Arc<Shared>, inbound: Inbound) {
     let Some(peer) = from_libp2p(&inbound.peer) else {
         return;
     };
-    let mut stream = wrap(peer.clone(), proto, inbound.stream);
+    let mut stream = wrap(&shared, peer.clone(), proto, inbound.stream);
     let theirs = if proto == Proto::Http {
         Hello::default()
     } else {

@@ -7,6 +7,7 @@
 
 mod accept;
 mod addresses;
+mod bandwidth;
 mod behaviour;
 mod config;
 mod dht;

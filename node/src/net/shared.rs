@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::{
+    bandwidth::Meters,
     gossip::GossipMessage,
     handle::PeerEvent,
     liveness::Pings,
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) own_addresses: Mutex<Vec<Multiaddr>>,
     pub(super) book: Mutex<Book>,
     pub(super) pings: Pings,
+    pub(super) meters: Meters,
     heard_epoch: watch::Sender<Epoch>,
     pub(super) events: broadcast::Sender<PeerEvent>,
     /// Members or addresses changed: the event loop looks again.
@@ -65,6 +67,7 @@ impl Shared {
             own_addresses: Mutex::default(),
             book: Mutex::new(Book::new(local_libp2p)),
             pings: Pings::default(),
+            meters: Meters::default(),
             heard_epoch: watch::Sender::new(Epoch(0)),
             events: broadcast::Sender::new(limits::NET_EVENTS_MAX),
             changed: Notify::new(),

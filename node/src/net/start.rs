@@ -53,6 +53,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
         keys: &keys,
         psk: cfg.psk,
         pings: shared.pings.clone(),
+        meters: shared.meters.clone(),
         silence_max: cfg.silence_max,
         dial_timeout: cfg.dial_timeout,
     };

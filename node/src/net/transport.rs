@@ -16,6 +16,7 @@ use libp2p::{
 };
 
 use super::{
+    bandwidth::Meters,
     greeting::{Greeting, name_handshake_error},
     liveness::{Pings, Watched},
 };
@@ -29,6 +30,7 @@ pub(super) struct Layers<'a> {
     pub(super) keys: &'a Keypair,
     pub(super) psk: Option<[u8; 32]>,
     pub(super) pings: Pings,
+    pub(super) meters: Meters,
     /// How long a connection may bring nothing.
     pub(super) silence_max: Duration,
     /// Connecting and the handshake together.
@@ -44,12 +46,13 @@ pub(super) fn build(
         .psk
         .map(|key| pnet::PnetConfig::new(pnet::PreSharedKey::new(key)));
     let (pings, silence_max) = (layers.pings, layers.silence_max);
+    let meters = layers.meters;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(limits::NET_STREAMS_PER_CONNECTION_MAX);
     // V1Lazy saves a round trip each for noise and yamux. It is safe for both: only one protocol
     // is proposed, and the side that proposes it speaks first.
     let upgraded = pipes
-        .and_then(move |pipe, _| greet(pipe, psk))
+        .and_then(move |pipe, _| greet(meters.pipe(pipe), psk))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex_ext(move |peer: &PeerId, _: &_| Watched {

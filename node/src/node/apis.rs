@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 
 use super::{error::StartError, node_ipfs::NodeIpfs};
 use crate::{
-    api::{self, Backend, Metrics, ProxiedNode, ProxyConfig, RestConfig, Server},
+    api::{self, ApiConfig, Backend, Metrics, ProxiedNode, ProxyConfig, Server, Tls},
     cluster::Cluster,
-    config::Config,
+    config::{Config, HttpServer},
     env::Env,
     ipfs::http::HttpClient,
     net::{Net, PeerStream, Proto},
@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Servers {
     pub(super) rest: Option<Server>,
+    pub(super) pinning: Option<Server>,
     pub(super) proxy: Option<Server>,
     pub(super) metrics: Option<Server>,
 }
@@ -34,11 +35,20 @@ pub(super) async fn serve(
     let metrics = Metrics::of(backend.clone());
     let rest = match &config.rest {
         Some(rest) => {
-            let rest = RestConfig::try_from(rest).map_err(|e| StartError::Config(e.to_string()))?;
+            let rest = api_config(rest, "api.restapi", env).await?;
             let streams = accepted(net.accept(Proto::Http));
             let served = api::serve_rest(rest, env, backend.clone(), &metrics, Some(streams));
             let server = served.await?;
             tracing::info!(addresses = ?server.addresses(), "REST API listens");
+            Some(server)
+        }
+        None => None,
+    };
+    let pinning = match &config.pinning {
+        Some(pinning) => {
+            let pinning = api_config(pinning, "api.pinsvcapi", env).await?;
+            let server = api::serve_pinning(pinning, env, backend.clone(), &metrics).await?;
+            tracing::info!(addresses = ?server.addresses(), "Pinning Service API listens");
             Some(server)
         }
         None => None,
@@ -66,9 +76,28 @@ pub(super) async fn serve(
     };
     Ok(Servers {
         rest,
+        pinning,
         proxy,
         metrics,
     })
+}
+
+/// As configured, with its certificate read.
+async fn api_config(
+    server: &HttpServer,
+    section: &str,
+    env: &Env,
+) -> Result<ApiConfig, StartError> {
+    let mut api = ApiConfig::try_from(server).map_err(|e| StartError::Config(e.to_string()))?;
+    if let Some(files) = &server.tls {
+        let tls = Tls::load(env, &files.certificates, &files.key).await;
+        let tls = tls.map_err(|e| {
+            let keys = "name a PEM certificate and its key in ssl_cert_file and ssl_key_file";
+            StartError::Config(format!("{section}: {e}: {keys}"))
+        })?;
+        api.tls = Some(tls);
+    }
+    Ok(api)
 }
 
 /// HTTP over streams of the cluster's swarm.
@@ -83,7 +112,8 @@ fn accepted(streams: mpsc::Receiver<PeerStream>) -> api::Connections {
 
 impl Servers {
     pub(super) async fn shutdown(self) {
-        for server in [self.rest, self.proxy, self.metrics].into_iter().flatten() {
+        let all = [self.rest, self.pinning, self.proxy, self.metrics];
+        for server in all.into_iter().flatten() {
             server.shutdown().await;
         }
     }

@@ -46,6 +46,7 @@ impl NodeIpfs {
                     request: h.request_timeout,
                     pin: h.pin_timeout,
                     unpin: h.unpin_timeout,
+                    gc: h.repogc_timeout,
                 };
                 let node: SharedIpfs = Arc::new(Kubo::new(h.node.clone(), env, timeouts));
                 if let Err(e) = node.id().await {

@@ -27,6 +27,8 @@ pub struct Addresses {
     pub proxy: Vec<Addr>,
     /// Metrics for Prometheus, where they have listeners of their own.
     pub metrics: Vec<Addr>,
+    /// The Pinning Service API.
+    pub pinning: Vec<Addr>,
     /// The cluster's swarm, with `/p2p/`.
     pub swarm: Vec<Multiaddr>,
 }
@@ -86,6 +88,7 @@ impl RunningNode {
             rest: of(&self.servers.rest),
             proxy: of(&self.servers.proxy),
             metrics: of(&self.servers.metrics),
+            pinning: of(&self.servers.pinning),
             swarm: self.net.listen_addresses(),
         }
     }

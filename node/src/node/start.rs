@@ -60,6 +60,7 @@ pub async fn start(
         monitor.clone(),
         ipfs.node.clone(),
         settings.clone(),
+        net.clone(),
     );
     let (tracker, inbox) = Tracker::new();
     let repair = Repair::default();

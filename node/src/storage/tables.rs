@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(super) type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Tables of the state, in the order of their ordinals.
-pub(super) const TABLES: [(Table, Rows); 9] = [
+pub(super) const TABLES: [(Table, Rows); 11] = [
     (Table::System, TableDefinition::new("system")),
     (Table::Pin, TableDefinition::new("pin")),
     (Table::Cid, TableDefinition::new("cid")),
@@ -25,6 +25,8 @@ pub(super) const TABLES: [(Table, Rows); 9] = [
     (Table::Name, TableDefinition::new("name")),
     (Table::Meta, TableDefinition::new("meta")),
     (Table::Expiry, TableDefinition::new("expiry")),
+    (Table::Request, TableDefinition::new("request")),
+    (Table::Requested, TableDefinition::new("requested")),
 ];
 
 /// Blocks of pin sets: see [`set_key`].

@@ -4,6 +4,7 @@
 //! time unless its documentation says that it is left out.
 
 pub mod add;
+pub mod bandwidth;
 pub mod duration;
 pub mod error;
 pub mod gc;
@@ -14,6 +15,7 @@ mod lenient;
 pub mod metrics;
 pub mod options;
 pub mod pin;
+pub mod pinning;
 pub mod query;
 pub mod repair;
 pub mod status;

@@ -69,8 +69,8 @@ pub enum OptionsError {
     #[error("error decoding multiaddress: {0}")]
     Origin(String),
     /// A multiaddr that does not say who is there.
-    #[error("multiaddress does not contain peer ID: {0}")]
-    OriginWithoutPeer(String),
+    #[error("multiaddress does not contain peer ID: protocol not found in multiaddr")]
+    OriginWithoutPeer,
     /// Anything else that is neither.
     #[error("{0} parameter is invalid")]
     Choice(&'static str),
@@ -216,13 +216,18 @@ fn metadata(query: &Query) -> BTreeMap<String, String> {
 
 fn origin(text: &str) -> Result<String, OptionsError> {
     let shown = || text.chars().take(256).collect::<String>();
+    let refused =
+        |why: &str| OptionsError::Origin(format!("failed to parse multiaddr {:?}: {why}", shown()));
+    if !text.starts_with('/') {
+        return Err(refused("must begin with /"));
+    }
     let address: Multiaddr = text
         .parse()
-        .map_err(|e: multiaddr::Error| OptionsError::Origin(format!("{e}: {}", shown())))?;
+        .map_err(|e: multiaddr::Error| refused(&e.to_string()))?;
     if address.iter().any(|p| matches!(p, Protocol::P2p(_))) {
         Ok(address.to_string())
     } else {
-        Err(OptionsError::OriginWithoutPeer(shown()))
+        Err(OptionsError::OriginWithoutPeer)
     }
 }
 
@@ -282,10 +287,13 @@ mod tests {
                 "pin-update=abc",
                 "error decoding update option parameter: invalid cid: ",
             ),
-            ("origins=abc", "error decoding multiaddress: "),
+            (
+                "origins=abc",
+                r#"error decoding multiaddress: failed to parse multiaddr "abc": must begin with /"#,
+            ),
             (
                 "origins=/ip4/1.2.3.4/tcp/1",
-                "multiaddress does not contain peer ID: /ip4/1.2.3.4/tcp/1",
+                "multiaddress does not contain peer ID: protocol not found in multiaddr",
             ),
         ] {
             let error = read(query).unwrap_err().to_string();

@@ -51,6 +51,13 @@ impl Time {
         Self { nanos: 0, ..self }
     }
 
+    /// Later within the same second; the second does not change.
+    #[must_use]
+    pub fn plus_nanos(self, nanos: u32) -> Self {
+        let nanos = self.nanos.saturating_add(nanos).min(999_999_999);
+        Self { nanos, ..self }
+    }
+
     /// An optional time, zero for none.
     #[must_use]
     pub fn from_option(at: Option<Timestamp>) -> Self {

@@ -8,13 +8,14 @@ use crate::{
     id::{Boot, ClusterId, Epoch, Incarnation, MemberNo, Rev, Seq},
     limits::ENTRY_BYTES_MAX,
     pin::{PinMode, PinType},
+    request::{RequestId, RequestKey},
     state::tests::{cid, peer, peers, spec},
     time::Timestamp,
 };
 
 /// Every variant, with every optional part once there and once not.
 fn all() -> Vec<Command> {
-    [on_pins(), on_members()].concat()
+    [on_pins(), on_members(), on_requests()].concat()
 }
 
 fn labels() -> BTreeMap<String, String> {
@@ -64,6 +65,33 @@ fn on_pins() -> Vec<Command> {
             as_of: Rev(5),
             seqs: vec![Seq(1), Seq(2)],
         },
+    ]
+}
+
+fn on_requests() -> Vec<Command> {
+    vec![
+        Command::Request {
+            id: RequestId(1),
+            spec: spec(1, 1, 1),
+            allocations: peers(&[1]),
+            if_rev: IfRev::Absent,
+            replaces: Some(RequestKey::Id(RequestId(2))),
+        },
+        Command::Request {
+            id: RequestId(1),
+            spec: spec(1, -1, -1),
+            allocations: Vec::new(),
+            if_rev: IfRev::Any,
+            replaces: None,
+        },
+        Command::Request {
+            id: RequestId(1),
+            spec: spec(1, -1, -1),
+            allocations: Vec::new(),
+            if_rev: IfRev::Any,
+            replaces: Some(RequestKey::Cid(cid(1))),
+        },
+        Command::Withdraw { id: RequestId(1) },
     ]
 }
 
@@ -133,6 +161,10 @@ const FORMS: &[&str] = &[
     "01a1686465736372696265a2617058221220<1>616e616e",
     "01a16b72616973655f65706f6368a1616502",
     "01a1657377656570a1616d03",
+    "01a16772657175657374a56164016173a26163582401551220<1>616682010161618158221220<1>6169626e6f6177a1617202",
+    "01a16772657175657374a36164016173a26163582401551220<1>6166822020616963616e79",
+    "01a16772657175657374a46164016173a26163582401551220<1>6166822020616963616e796177a16163582401551220<1>",
+    "01a1687769746864726177a1616401",
 ];
 
 #[test]

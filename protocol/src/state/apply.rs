@@ -132,7 +132,7 @@ impl Run<'_> {
         self.system.rev = rev;
         self.sessions.record(session, rev);
         self.changes
-            .extend(changed.map(|seq| PinChange { seq, rev }));
+            .extend(changed.into_iter().map(|seq| PinChange { seq, rev }));
         self.after(command)?;
         Ok(Outcome::Applied { rev })
     }
@@ -182,6 +182,14 @@ impl Run<'_> {
             Command::Expire { seq, if_rev } => scope.expire(*seq, *if_rev),
             Command::Gone { peer, as_of, seqs } => scope.gone(peer, *as_of, seqs),
             Command::Sweep { member } => scope.sweep(*member),
+            Command::Request {
+                id,
+                spec,
+                allocations,
+                if_rev,
+                replaces,
+            } => scope.request(*id, spec, allocations, *if_rev, *replaces),
+            Command::Withdraw { id } => scope.withdraw(*id),
             Command::Init { .. } | Command::FeatureLevel { .. } | Command::RaiseEpoch { .. } => {
                 self.on_system(command)
             }
@@ -243,7 +251,7 @@ impl Run<'_> {
 
 fn verdict(answer: Result<(), Rejection>) -> Verdict {
     match answer {
-        Ok(()) => Verdict::Done(None),
+        Ok(()) => Verdict::Done(Vec::new()),
         Err(rejection) => Verdict::No(rejection),
     }
 }

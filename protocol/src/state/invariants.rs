@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     index, query,
-    rows::{self, PinRow},
+    rows::{self, PinRow, RequestRow},
     system::System,
     tx::{PinSet, StateRead, StoreError, Table},
 };
 use crate::{
     id::{MemberNo, PeerId, Seq},
-    limits::PAGE_MAX,
+    limits::{PAGE_MAX, REQUESTS_PER_PIN_MAX},
     pin::Holding,
+    request::RequestId,
 };
 
 /// What does not hold.
@@ -64,6 +65,7 @@ pub fn check_invariants(read: &dyn StateRead) -> Result<(), Violation> {
     let expected = check_pins(read, &system, &members)?;
     check_tables(read, &expected)?;
     check_sets(read, &expected, &members)?;
+    check_requests(read)?;
     for (what, row, counted) in [
         ("pins", expected.live, system.live_pins),
         ("tombstones", expected.tombstones, system.tombstones),
@@ -185,6 +187,39 @@ fn check_pins(
         Ok(())
     })?;
     Ok(expected)
+}
+
+/// Each request is one of a live pin's, and none has too many.
+fn check_requests(read: &dyn StateRead) -> Result<(), Violation> {
+    let mut expected: BTreeMap<Seq, BTreeSet<RequestId>> = BTreeMap::new();
+    each_row(read, Table::Request, |key, value| {
+        let id = rows::request_of_key(Table::Request, &key)?;
+        let row: RequestRow = rows::decode(Table::Request, &key, &value)?;
+        expected.entry(row.seq).or_default().insert(id);
+        Ok(())
+    })?;
+    let mut found: BTreeMap<Seq, BTreeSet<RequestId>> = BTreeMap::new();
+    each_row(read, Table::Requested, |key, _| {
+        let id = rows::request_of_key(Table::Requested, &key)?;
+        let seq = rows::seq_of_key(Table::Requested, key.get(..8).unwrap_or_default())?;
+        found.entry(seq).or_default().insert(id);
+        Ok(())
+    })?;
+    if expected != found {
+        return Err(Violation::Index {
+            what: "requests".to_owned(),
+            expected: format!("{expected:?}"),
+            found: format!("{found:?}"),
+        });
+    }
+    for (seq, ids) in expected {
+        let live = rows::pin_row(read, seq)?.is_some_and(|row| row.live().is_some());
+        if !live || ids.len() > REQUESTS_PER_PIN_MAX {
+            let what = format!("{} requests for a pin that is not live", ids.len());
+            return Err(Violation::Pin { seq, what });
+        }
+    }
+    Ok(())
 }
 
 fn check_pin(row: &PinRow, seq: Seq, system: &System, members: &Members) -> Result<(), String> {

@@ -22,6 +22,7 @@ pub(crate) mod members;
 pub(crate) mod model;
 pub(crate) mod pins;
 pub mod query;
+pub(crate) mod requests;
 pub mod restore;
 pub(crate) mod rows;
 pub(crate) mod sessions;

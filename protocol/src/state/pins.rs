@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::{
     index,
     members::Directory,
+    requests,
     rows::{self, LiveRow, PinRow, TombstoneRow},
     system::System,
     tx::{PinSet, StateTx, StoreError, Table},
@@ -31,8 +32,8 @@ use crate::{
 /// What a command on the state came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Done; the pin that it changed, if one.
-    Done(Option<Seq>),
+    /// Done; the pins that it changed, what was asked for first.
+    Done(Vec<Seq>),
     /// The state has moved on since the decision.
     Conflict(Option<Rev>),
     /// Impossible.
@@ -92,7 +93,7 @@ impl Scope<'_> {
             None => (self.new_seq(), None),
         };
         self.replace(seq, old, Some(PinRow::Live(new)))?;
-        Ok(Verdict::Done(Some(seq)))
+        Ok(Verdict::Done(vec![seq]))
     }
 
     /// The members a new placement names, and the copies it stands for.
@@ -190,7 +191,8 @@ impl Scope<'_> {
     }
 
     /// Turns a live pin into a tombstone, or into nothing where nobody holds it.
-    fn bury(&mut self, seq: Seq, row: LiveRow) -> Answer {
+    pub(super) fn bury(&mut self, seq: Seq, row: LiveRow) -> Answer {
+        requests::forget_all(self.tx, seq)?;
         let mut holders = self.holders(&row);
         let released = distinct(row.released.clone(), &holders);
         holders.extend(
@@ -206,7 +208,7 @@ impl Scope<'_> {
         };
         let new = (!tombstone.holders.is_empty()).then_some(PinRow::Tombstone(tombstone));
         self.replace(seq, Some(PinRow::Live(row)), new)?;
-        Ok(Verdict::Done(Some(seq)))
+        Ok(Verdict::Done(vec![seq]))
     }
 
     /// Changes who holds a pin. Whoever is left out must be covered by confirmed copies.
@@ -246,7 +248,7 @@ impl Scope<'_> {
         new.released.retain(|no| self.members.is_present(*no));
         new.allocations = allocations;
         self.replace(seq, Some(PinRow::Live(row)), Some(PinRow::Live(new)))?;
-        Ok(Verdict::Done(Some(seq)))
+        Ok(Verdict::Done(vec![seq]))
     }
 
     /// Takes a peer's word that it unpinned what it had to, unless the pin changed since.
@@ -261,7 +263,7 @@ impl Scope<'_> {
         for seq in seqs {
             self.forget_holder(*seq, no, as_of)?;
         }
-        Ok(Verdict::Done(None))
+        Ok(Verdict::Done(Vec::new()))
     }
 
     /// Forgets what a removed member had still to unpin.
@@ -278,7 +280,7 @@ impl Scope<'_> {
             }
         }
         self.members.forget_if_done(self.tx, no)?;
-        Ok(Verdict::Done(None))
+        Ok(Verdict::Done(Vec::new()))
     }
 
     /// Takes a member out of a tombstone's holders, or of a pin's released ones.

@@ -13,6 +13,7 @@ use crate::{
     id::{Boot, Cid, Incarnation, MemberNo, PeerId, Rev, Seq},
     limits::ROW_BYTES_MAX,
     pin::{Holding, PinSpec},
+    request::RequestId,
     time::Timestamp,
 };
 
@@ -171,6 +172,41 @@ impl From<Run> for (u64, u64, u64) {
     fn from(run: Run) -> Self {
         (run.n, run.rev.0, run.len)
     }
+}
+
+/// A row of [`Table::Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RequestRow {
+    /// The pin it asked for.
+    #[serde(rename = "q")]
+    pub(crate) seq: Seq,
+    #[serde(rename = "n", default, skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) origins: Vec<String>,
+    #[serde(rename = "x", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// The key of a request's row.
+pub(crate) fn request_key(id: RequestId) -> [u8; 8] {
+    id.0.to_be_bytes()
+}
+
+/// The request a key, or the end of an index key, names.
+pub(crate) fn request_of_key(table: Table, key: &[u8]) -> Result<RequestId, StoreError> {
+    key.last_chunk::<8>()
+        .map(|bytes| RequestId(u64::from_be_bytes(*bytes)))
+        .ok_or_else(|| bad(table, key, "the key has no request id"))
+}
+
+/// The key of one request of a pin.
+pub(crate) fn requested_key(seq: Seq, id: RequestId) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&seq_key(seq));
+    key[8..].copy_from_slice(&request_key(id));
+    key
 }
 
 /// The key of a pin's row.

@@ -27,11 +27,15 @@ pub enum Table {
     Meta = 7,
     /// expiry ms (u64 big-endian), `seq` → nothing.
     Expiry = 8,
+    /// Request id (u64 big-endian) → request row.
+    Request = 9,
+    /// `seq`, request id → nothing: who asked for a pin.
+    Requested = 10,
 }
 
 impl Table {
     /// All tables, in the order of their ordinals.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::System,
         Self::Pin,
         Self::Cid,
@@ -41,6 +45,8 @@ impl Table {
         Self::Name,
         Self::Meta,
         Self::Expiry,
+        Self::Request,
+        Self::Requested,
     ];
 }
 

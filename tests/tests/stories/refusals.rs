@@ -26,6 +26,10 @@ pub(crate) fn alone() -> Vec<(String, String)> {
             "CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS".to_owned(),
             "/ip4/127.0.0.1/tcp/0".to_owned(),
         ),
+        (
+            "CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS".to_owned(),
+            "/ip4/127.0.0.1/tcp/0".to_owned(),
+        ),
         ("CLUSTER_MDNSINTERVAL".to_owned(), "0s".to_owned()),
     ]
 }

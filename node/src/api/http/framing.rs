@@ -18,6 +18,7 @@ pub(super) struct Framing {
     held: BytesMut,
     /// Up to where `held` was searched for its end.
     searched: usize,
+    heads: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +41,27 @@ impl Framing {
             at: At::Head,
             held: BytesMut::new(),
             searched: 0,
+            heads: 0,
         }
     }
 
     /// Whether a head has begun and is not complete.
     pub(super) fn in_head(&self) -> bool {
         self.at == At::Head && !self.held.is_empty()
+    }
+
+    /// Whether a request has begun, and its body is not complete.
+    pub(super) fn in_request(&self) -> bool {
+        match self.at {
+            At::Head => !self.held.is_empty(),
+            At::Unknown => false,
+            At::Body(_) | At::ChunkSize | At::Chunk(_) | At::Trailers => true,
+        }
+    }
+
+    /// Requests whose heads have passed.
+    pub(super) fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// Takes bytes of the client, hands on what can be.
@@ -119,6 +135,7 @@ impl Framing {
         out.put(TE);
         out.put(head);
         self.at = next;
+        self.heads += 1;
         self.held.split().freeze()
     }
 

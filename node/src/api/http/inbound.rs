@@ -1,4 +1,5 @@
-//! The client's side of a connection: its requests' framing, and how long a head may take.
+//! The client's side of a connection: its requests' framing, and how long a head, a request and an
+//! answer may take.
 //!
 //! How long a connection may lie idle is hyper's business.
 
@@ -6,7 +7,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -16,10 +17,52 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::framing::Framing;
+use super::{framing::Framing, server::ServerLimits};
 use crate::env::ByteStream;
 
 const READ_BYTES: usize = 16 * 1024;
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From the first byte of a request's head to its last.
+    head: Duration,
+    /// From there to the last byte of its body.
+    request: Option<Duration>,
+    /// From the last byte of a head until the answer is out.
+    answer: Option<Duration>,
+}
+
+impl From<ServerLimits> for Patience {
+    fn from(limits: ServerLimits) -> Self {
+        Self {
+            head: limits.head_timeout,
+            request: limits.read_timeout,
+            answer: limits.write_timeout,
+        }
+    }
+}
+
+/// A point in time that something must not go beyond, if it is under way.
+#[derive(Default)]
+struct Deadline(Option<Pin<Box<Sleep>>>);
+
+impl Deadline {
+    fn start(&mut self, patience: Duration) {
+        let at = Instant::now() + patience;
+        self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+    }
+
+    fn stop(&mut self) {
+        self.0 = None;
+    }
+
+    fn passed(&mut self, cx: &mut Context<'_>) -> bool {
+        self.0
+            .as_mut()
+            .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
+    }
+}
 
 /// A pipe to a client.
 pub(super) struct Inbound {
@@ -27,35 +70,59 @@ pub(super) struct Inbound {
     framing: Framing,
     /// Read from the client, not yet by hyper.
     ready: BytesMut,
-    /// From the first byte of a request's head to its last.
-    head_patience: Duration,
-    /// When the head that has begun must be complete.
-    deadline: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// For the head that has begun.
+    head: Deadline,
+    /// For the request that has begun.
+    request: Deadline,
+    /// For the answer to the request whose head came last.
+    answer: Deadline,
 }
 
 impl Inbound {
-    pub(super) fn new(pipe: ByteStream, head_patience: Duration) -> Self {
+    pub(super) fn new(pipe: ByteStream, patience: Patience) -> Self {
         Self {
             pipe,
             framing: Framing::new(),
             ready: BytesMut::new(),
-            head_patience,
-            deadline: None,
+            patience,
+            head: Deadline::default(),
+            request: Deadline::default(),
+            answer: Deadline::default(),
         }
     }
 
-    /// Fails when the client takes too long to complete a head.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if !self.framing.in_head() {
-            self.deadline = None;
-            return Poll::Pending;
+    /// Takes bytes of the client, and starts and stops the clocks that they concern.
+    fn take(&mut self, bytes: Bytes) {
+        let (was_in_head, heads) = (self.framing.in_head(), self.framing.heads());
+        self.framing.push(bytes, &mut self.ready);
+        let next = self.framing.heads() != heads;
+        if !was_in_head || next {
+            // Whatever head has begun, it is another one.
+            self.head.stop();
         }
-        let wait = self.head_patience;
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + wait)));
-        ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(io::ErrorKind::TimedOut.into())
+        if next {
+            self.request.stop();
+            self.answer.stop();
+            if let Some(patience) = self.patience.answer {
+                self.answer.start(patience);
+            }
+        }
+        if self.framing.in_head() {
+            self.head.start(self.patience.head);
+        }
+        match self.patience.request {
+            Some(patience) if self.framing.in_request() => self.request.start(patience),
+            _ => self.request.stop(),
+        }
+    }
+
+    /// Fails when the client takes too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.head.passed(cx) || self.request.passed(cx) {
+            return Poll::Ready(io::ErrorKind::TimedOut.into());
+        }
+        Poll::Pending
     }
 }
 
@@ -77,7 +144,7 @@ impl AsyncRead for Inbound {
             match Pin::new(&mut this.pipe).poll_read(cx, &mut read) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                Poll::Pending => return this.poll_deadline(cx).map(Err),
+                Poll::Pending => return this.poll_late(cx).map(Err),
             }
             if read.filled().is_empty() {
                 this.framing.finish(&mut this.ready);
@@ -86,13 +153,7 @@ impl AsyncRead for Inbound {
                 }
                 continue;
             }
-            let was_in_head = this.framing.in_head();
-            let bytes = Bytes::copy_from_slice(read.filled());
-            this.framing.push(bytes, &mut this.ready);
-            if !was_in_head {
-                // Whatever head has begun, it is another one.
-                this.deadline = None;
-            }
+            this.take(Bytes::copy_from_slice(read.filled()));
         }
     }
 }
@@ -103,6 +164,9 @@ impl AsyncWrite for Inbound {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.answer.passed(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.pipe).poll_write(cx, data)
     }
 
@@ -119,6 +183,9 @@ impl AsyncWrite for Inbound {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.answer.passed(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.pipe).poll_write_vectored(cx, bufs)
     }
 

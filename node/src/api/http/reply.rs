@@ -67,6 +67,11 @@ pub(crate) fn empty(status: StatusCode) -> Reply {
     reply
 }
 
+/// The answer to a method that a path does not have: without a body, and not marked as the API's.
+pub(crate) fn method_not_allowed() -> Reply {
+    bare(StatusCode::METHOD_NOT_ALLOWED)
+}
+
 /// One JSON value and a newline.
 pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Reply {
     match json::to_line(value) {

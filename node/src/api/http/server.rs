@@ -2,7 +2,7 @@
 
 use ipfs_cluster_protocol::limits::{FRAMING_HEAD_BYTES_MAX, FRAMING_HEADERS_MAX};
 use std::{
-    convert::Infallible, fmt, future::Future, io, panic::AssertUnwindSafe, pin::pin, sync::Arc,
+    fmt, future::Future, io, panic::AssertUnwindSafe, path::PathBuf, pin::pin, sync::Arc,
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     inbound::Inbound,
     reply::{self, Outgoing},
+    tls::Tls,
 };
 use crate::env::{Addr, ByteStream, Env, Listener};
 
@@ -34,6 +35,10 @@ pub struct ServerLimits {
     pub idle_timeout: Duration,
     /// Connections at a time; further ones wait to be accepted.
     pub connections_max: usize,
+    /// For a whole request, from the first byte of its head; none is without limit.
+    pub read_timeout: Option<Duration>,
+    /// For a whole answer, from the last byte of the request's head; none is without limit.
+    pub write_timeout: Option<Duration>,
     /// Bytes of a request's head.
     pub head_bytes_max: usize,
     /// How long requests under way may take after the call to stop.
@@ -45,6 +50,8 @@ impl Default for ServerLimits {
         Self {
             head_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(120),
+            read_timeout: None,
+            write_timeout: None,
             connections_max: 16 * 1024,
             head_bytes_max: FRAMING_HEAD_BYTES_MAX,
             grace: Duration::from_secs(5),
@@ -70,13 +77,25 @@ pub type Connections = BoxStream<'static, (ByteStream, String)>;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {addr}: {source}")]
-pub struct ListenError {
-    /// Where.
-    pub addr: Addr,
-    /// Why.
-    #[source]
-    pub source: io::Error,
+pub enum ListenError {
+    /// It cannot listen.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// Where.
+        addr: Addr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its access log cannot be opened.
+    #[error("cannot open the access log {path}: {source}", path = path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// A running server. Dropping it ends it at once, connections included.
@@ -96,17 +115,28 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens on `addrs` and serves `site` there.
+    /// Listens on `addrs` and serves `site` there, in plain text.
     pub(crate) async fn listen(
         env: &Env,
         addrs: &[Addr],
         site: Arc<dyn Site>,
         limits: ServerLimits,
     ) -> Result<Self, ListenError> {
+        Self::listen_secured(env, addrs, None, site, limits).await
+    }
+
+    /// The same within TLS, if it is given.
+    pub(crate) async fn listen_secured(
+        env: &Env,
+        addrs: &[Addr],
+        tls: Option<Tls>,
+        site: Arc<dyn Site>,
+        limits: ServerLimits,
+    ) -> Result<Self, ListenError> {
         let mut listeners = Vec::new();
         for addr in addrs {
             let listener = env.listen.listen(addr.clone()).await;
-            listeners.push(listener.map_err(|source| ListenError {
+            listeners.push(listener.map_err(|source| ListenError::Listen {
                 addr: addr.clone(),
                 source,
             })?);
@@ -119,7 +149,12 @@ impl Server {
         };
         let slots = Arc::new(Semaphore::new(limits.connections_max));
         for listener in listeners {
-            server.serve_with(accepted(listener), site.clone(), limits, slots.clone());
+            let serving = Serving {
+                site: site.clone(),
+                tls: tls.clone(),
+                limits,
+            };
+            server.serve_with(accepted(listener), serving, slots.clone());
         }
         Ok(server)
     }
@@ -127,18 +162,22 @@ impl Server {
     /// Serves `site` also on connections that come another way.
     pub(crate) fn serve(&mut self, from: Connections, site: Arc<dyn Site>, limits: ServerLimits) {
         let slots = Arc::new(Semaphore::new(limits.connections_max));
-        self.serve_with(from, site, limits, slots);
+        let serving = Serving {
+            site,
+            tls: None,
+            limits,
+        };
+        self.serve_with(from, serving, slots);
     }
 
-    fn serve_with(
-        &mut self,
-        from: Connections,
-        site: Arc<dyn Site>,
-        limits: ServerLimits,
-        slots: Arc<Semaphore>,
-    ) {
+    fn serve_with(&mut self, from: Connections, serving: Serving, slots: Arc<Semaphore>) {
         let stop = self.stop.subscribe();
-        self.tasks.spawn(accept(from, site, limits, slots, stop));
+        self.tasks.spawn(accept(from, serving, slots, stop));
+    }
+
+    /// Runs this beside it; it is waited for at the end.
+    pub(crate) fn beside(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
     }
 
     /// Where it listens, with the ports it got.
@@ -171,10 +210,17 @@ fn accepted(listener: Box<dyn Listener>) -> Connections {
     .boxed()
 }
 
+/// What is served on a connection.
+#[derive(Clone)]
+struct Serving {
+    site: Arc<dyn Site>,
+    tls: Option<Tls>,
+    limits: ServerLimits,
+}
+
 async fn accept(
     mut from: Connections,
-    site: Arc<dyn Site>,
-    limits: ServerLimits,
+    serving: Serving,
     slots: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -196,8 +242,7 @@ async fn accept(
         connections.spawn(connection(
             pipe,
             who.into(),
-            site.clone(),
-            limits,
+            serving.clone(),
             stop.clone(),
             permit,
         ));
@@ -210,11 +255,18 @@ async fn accept(
 async fn connection(
     pipe: ByteStream,
     from: Client,
-    site: Arc<dyn Site>,
-    limits: ServerLimits,
+    serving: Serving,
     mut stop: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
+    let Serving { site, tls, limits } = serving;
+    let pipe = match tls {
+        Some(tls) => match tls.accept(pipe, limits.head_timeout).await {
+            Some(pipe) => pipe,
+            None => return,
+        },
+        None => pipe,
+    };
     let mut builder = auto::Builder::new(TokioExecutor::new())
         .http1_only()
         .title_case_headers(true);
@@ -226,9 +278,16 @@ async fn connection(
         .max_buf_size(limits.head_bytes_max.max(8192));
     let service = service_fn(move |request| {
         let answer = AssertUnwindSafe(site.clone().answer(request, from.clone()));
-        async move { Ok::<_, Infallible>(answer.catch_unwind().await.unwrap_or_else(|_| panicked())) }
+        async move {
+            let answer = answer.catch_unwind();
+            let answered = match limits.write_timeout {
+                Some(patience) => tokio::time::timeout(patience, answer).await?,
+                None => answer.await,
+            };
+            Ok::<_, io::Error>(answered.unwrap_or_else(|_| panicked()))
+        }
     });
-    let io = TokioIo::new(Inbound::new(pipe, limits.head_timeout));
+    let io = TokioIo::new(Inbound::new(pipe, limits.into()));
     let mut served = pin!(builder.serve_connection(io, service));
     // How it ended is the client's affair: it went away, or spoke no HTTP and was told so.
     let mut ended = false;

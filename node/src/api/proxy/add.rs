@@ -1,7 +1,7 @@
 //! `add`: an upload to the cluster, told in the IPFS node's shapes.
 
 use futures::StreamExt;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
 use ipfs_cluster_protocol::api::{
@@ -14,10 +14,10 @@ use serde::Serialize;
 use super::reply::error;
 use crate::{
     api::{
-        http::reply::Reply,
+        http::reply::{self, Reply},
         rest::{
             Rest,
-            add::{Parts, streamed},
+            add::{Parts, collect, streamed},
             now,
         },
     },
@@ -36,13 +36,19 @@ struct Line<'a> {
     size: Option<String>,
 }
 
+impl<'a> From<&'a AddedOutput> for Line<'a> {
+    fn from(output: &'a AddedOutput) -> Self {
+        Self {
+            name: &output.name,
+            hash: output.cid.map(|cid| cid.to_string()),
+            bytes: Some(output.bytes).filter(|n| *n != 0),
+            size: Some(output.size).filter(|n| *n != 0).map(|n| n.to_string()),
+        }
+    }
+}
+
 fn print(output: &AddedOutput) -> serde_json::Result<Vec<u8>> {
-    json::to_line(&Line {
-        name: &output.name,
-        hash: output.cid.map(|cid| cid.to_string()),
-        bytes: Some(output.bytes).filter(|n| *n != 0),
-        size: Some(output.size).filter(|n| *n != 0).map(|n| n.to_string()),
-    })
+    json::to_line(&Line::from(output))
 }
 
 pub(super) async fn add(rest: &Rest, query: Query, headers: &HeaderMap, body: Incoming) -> Reply {
@@ -71,7 +77,17 @@ pub(super) async fn add(rest: &Rest, query: Query, headers: &HeaderMap, body: In
         Ok(false) => return unreadable("the upload has no parts".to_owned()),
         Err(e) => return unreadable(e.to_string()),
     }
-    let mut reply = streamed(rest.clone(), params, parts, print);
+    let mut reply = if params.stream_channels {
+        streamed(rest.clone(), params, parts, print)
+    } else {
+        match collect(rest.clone(), params, parts).await {
+            Ok((outputs, _)) => {
+                let lines: Vec<Line<'_>> = outputs.iter().map(Line::from).collect();
+                reply::json(StatusCode::OK, &lines)
+            }
+            Err(e) => return error(e),
+        }
+    };
     let headers = reply.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

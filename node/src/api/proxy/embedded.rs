@@ -2,20 +2,29 @@
 //! do.
 
 use futures::StreamExt;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyDataStream;
+use hyper::body::Incoming;
 use ipfs_cluster_protocol::{
-    api::{error::parse_cid, query::Query},
+    api::{error::parse_cid, json, query::Query},
+    content::{
+        DAG_CBOR, DAG_PB, RAW,
+        hash::{self, HashFunction},
+    },
     id::{Cid, PeerId},
 };
 use serde::Serialize;
 
-use super::reply::error;
+use super::{cors, reply::error};
 use crate::{
-    api::http::{
-        reply::{self, Reply},
-        stream::{self, OnSuccess},
+    api::{
+        http::{
+            reply::{self, Reply},
+            stream::{self, OnSuccess},
+        },
+        rest::add::Parts,
     },
-    ipfs::{IpfsError, SharedIpfs},
+    ipfs::{IpfsError, SharedIpfs, http::error_chain},
 };
 
 #[derive(Serialize)]
@@ -64,7 +73,7 @@ struct Resolved {
 }
 
 /// The embedded node's answer.
-pub(super) async fn answer<B>(node: &SharedIpfs, request: &Request<B>) -> Reply {
+pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Reply {
     let Some(call) = request.uri().path().strip_prefix("/api/v0/") else {
         return text(StatusCode::NOT_FOUND, "404 page not found\n");
     };
@@ -75,11 +84,18 @@ pub(super) async fn answer<B>(node: &SharedIpfs, request: &Request<B>) -> Reply 
         "swarm/peers",
         "cat",
         "block/get",
+        "block/put",
         "resolve",
     ];
     if !known.contains(&call) {
         let message = "404 page not found: the embedded IPFS node does not serve this call\n";
         return text(StatusCode::NOT_FOUND, message);
+    }
+    if let Some(refused) = cors::refuse(request.headers()) {
+        return refused;
+    }
+    if let Some(preflight) = cors::preflight(request.method(), request.headers()) {
+        return preflight;
     }
     if request.method() != Method::POST {
         let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
@@ -89,7 +105,13 @@ pub(super) async fn answer<B>(node: &SharedIpfs, request: &Request<B>) -> Reply 
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let argument = query.get("arg");
-    let done = match call {
+    let call = call.to_owned();
+    if call == "block/put" {
+        let (head, body) = request.into_parts();
+        let put = block_put(node, &query, &head.headers, body).await;
+        return put.unwrap_or_else(error);
+    }
+    let done = match call.as_str() {
         "version" => version(node).await,
         "id" => id(node).await,
         "repo/stat" => repo_stat(node).await,
@@ -179,6 +201,60 @@ async fn block_get(node: &SharedIpfs, argument: &str) -> Result<Reply, IpfsError
     headers.insert(header::CONTENT_TYPE, bytes);
     headers.insert("x-stream-output", HeaderValue::from_static("1"));
     Ok(reply)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Put {
+    key: Cid,
+    size: usize,
+}
+
+/// Each part of the upload is a block; its CID follows from `cid-codec` (or the older `format`),
+/// `mhtype` and the bytes.
+async fn block_put(
+    node: &SharedIpfs,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Reply, IpfsError> {
+    let refused = |e: &dyn std::fmt::Display| IpfsError::Refused(e.to_string());
+    let (version, codec) = codec(query)?;
+    let name = Some(query.get("mhtype")).filter(|n| !n.is_empty());
+    let name = name.unwrap_or("sha2-256");
+    let unknown = || refused(&format_args!("unrecognized multihash function: {name}"));
+    let function = HashFunction::by_name(name).ok_or_else(unknown)?;
+    let body = BodyDataStream::new(body).map(|chunk| chunk.map_err(|e| error_chain(&e)));
+    let parts = Parts::open(headers, body.boxed()).map_err(|e| refused(&e))?;
+    let mut lines = Vec::new();
+    let mut blocks = Vec::new();
+    for data in parts.blocks().await.map_err(|e| refused(&e))? {
+        let len = function.digest(&data).digest().len();
+        let key = hash::name_like(version, codec, function.code(), len, &data);
+        let key = key.ok_or_else(|| refused(&"invalid cid: invalid v0 prefix"))?;
+        let size = data.len();
+        lines.extend(json::to_line(&Put { key, size }).map_err(|e| refused(&e))?);
+        blocks.push((key, data));
+    }
+    node.block_put(blocks).await?;
+    let mut reply = Reply::default().map(|_| lines.into());
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, reply::JSON);
+    headers.insert("x-chunked-output", HeaderValue::from_static("1"));
+    Ok(reply)
+}
+
+/// Version and codec of a block's CID.
+fn codec(query: &Query) -> Result<(u64, u64), IpfsError> {
+    match (query.get("cid-codec"), query.get("format")) {
+        ("", "v0") => Ok((0, DAG_PB)),
+        ("", "protobuf") | ("dag-pb" | "protobuf", _) => Ok((1, DAG_PB)),
+        ("", "" | "raw") | ("raw", _) => Ok((1, RAW)),
+        ("", "cbor") | ("dag-cbor", _) => Ok((1, DAG_CBOR)),
+        ("", other) | (other, _) => Err(IpfsError::Refused(format!(
+            "unrecognized cid codec: {other}"
+        ))),
+    }
 }
 
 async fn resolve(node: &SharedIpfs, argument: &str) -> Result<Reply, IpfsError> {

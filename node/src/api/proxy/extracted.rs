@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{ProxiedNode, ProxyConfig};
+use super::{ProxiedNode, ProxyConfig, cors};
 use crate::ipfs::http::{HttpClient, empty};
 
 /// How long the node may take; it is asked for headers alone.
@@ -49,7 +49,7 @@ impl Extracted {
     /// What the node would put on its answer to this request; nothing of a node that is down.
     pub(super) async fn headers<B>(&self, request: &Request<B>) -> Headers {
         let Some(client) = &self.client else {
-            return Vec::new();
+            return cors::headers(request.headers());
         };
         let mut found = self.constant(client).await;
         found.extend(preflight(client, request).await);

@@ -1,19 +1,23 @@
 //! The IPFS proxy: the IPFS node's own API, with pinning and adding made the cluster's.
 //!
 //! ```text
-//! request ─▶ intercept ─ pin/add|rm|ls|update, add ─▶ pins, add ─▶ Backend
+//! request ─▶ intercept ─ pin/*, add, repo/*, …put?pin ─▶ pins, add, repo, put ─▶ Backend
 //!                └────── everything else ──────────▶ upstream: the node over HTTP, streamed
 //!                                                    or embedded: a few calls on the node's trait
 //! ```
 
 mod add;
+mod cors;
 mod embedded;
 mod extracted;
 mod pins;
+mod put;
 mod reply;
+mod repo;
 mod upstream;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +31,7 @@ use self::extracted::Extracted;
 use super::{
     backend::Backend,
     http::{
+        access_log::{AccessLog, Component},
         reply::{Outgoing, Reply, into_outgoing},
         server::{Client, ListenError, Server, ServerLimits, Site},
     },
@@ -46,6 +51,8 @@ pub struct ProxyConfig {
     pub listen: Vec<Addr>,
     /// Bounds.
     pub limits: ServerLimits,
+    /// Access log; else it is part of the program's log.
+    pub log_file: Option<PathBuf>,
     /// The IPFS node.
     pub node: ProxiedNode,
     /// Headers to take over from the node besides those of CORS.
@@ -76,19 +83,32 @@ pub async fn serve_proxy(
         backend,
         registry: metrics.registry(),
     };
+    let (log, writer) = match &config.log_file {
+        Some(path) => {
+            let (log, writer) = AccessLog::open(Component::Proxy, env, path).await?;
+            (log, Some(writer))
+        }
+        None => (AccessLog::traced(Component::Proxy), None),
+    };
     let site = Arc::new(ProxySite {
         rest,
         extracted: Extracted::new(&config),
         node: config.node,
+        log,
     });
     let site = metrics.time("proxy", site);
-    Server::listen(env, &config.listen, site, config.limits).await
+    let mut server = Server::listen(env, &config.listen, site, config.limits).await?;
+    if let Some(writer) = writer {
+        server.beside(writer.run());
+    }
+    Ok(server)
 }
 
 struct ProxySite {
     rest: Rest,
     extracted: Extracted,
     node: ProxiedNode,
+    log: AccessLog,
 }
 
 /// A call that the cluster answers.
@@ -99,10 +119,16 @@ enum Call {
     PinLs,
     PinUpdate,
     Add,
+    RepoStat,
+    RepoGc,
+    /// With `pin=true` alone.
+    BlockPut,
+    /// With `pin=true` alone.
+    DagPut,
 }
 
 /// The call, and the argument where the path has it.
-fn intercepted(method: &Method, path: &str) -> Option<(Call, Option<String>)> {
+fn intercepted(method: &Method, path: &str, query: &str) -> Option<(Call, Option<String>)> {
     if ![Method::POST, Method::GET, Method::PUT].contains(method) {
         return None;
     }
@@ -113,6 +139,11 @@ fn intercepted(method: &Method, path: &str) -> Option<(Call, Option<String>)> {
         "pin/rm" => Some(Call::PinRm),
         "pin/ls" => Some(Call::PinLs),
         "pin/update" => Some(Call::PinUpdate),
+        "repo/stat" => Some(Call::RepoStat),
+        "repo/gc" => Some(Call::RepoGc),
+        "block/put" | "dag/put" if Query::parse(query).get("pin") != "true" => return None,
+        "block/put" => Some(Call::BlockPut),
+        "dag/put" => Some(Call::DagPut),
         _ => None,
     };
     if let Some(call) = exact {
@@ -136,21 +167,16 @@ impl Site for ProxySite {
         from: Client,
     ) -> BoxFuture<'static, Outgoing> {
         async move {
-            let begun = Instant::now();
+            let entry = self.log.begin(&request, from, Instant::now());
             let (method, uri) = (request.method().clone(), request.uri().clone());
             let answer = match routing::cleaned(&uri) {
                 Some(redirect) => into_outgoing(redirect),
-                None => match intercepted(&method, uri.path()) {
+                None => match intercepted(&method, uri.path(), uri.query().unwrap_or_default()) {
                     Some((call, argument)) => self.cluster(call, argument, request).await,
                     None => self.pass(request).await,
                 },
             };
-            tracing::info!(
-                target: "ipfsproxylog",
-                client = %from, %method, path = %uri, status = answer.status().as_u16(),
-                ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            );
-            answer
+            entry.answered(answer, None)
         }
         .boxed()
     }
@@ -175,6 +201,9 @@ impl ProxySite {
         }
         let extra = self.extracted.headers(&request).await;
         let mut reply: Reply = match call {
+            Call::RepoStat => repo::stat(&self.rest).await,
+            Call::RepoGc => repo::gc(&self.rest, &query).await,
+            Call::BlockPut | Call::DagPut => put::put(&self.rest, &self.node, call, request).await,
             Call::PinAdd => pins::add(&self.rest, &query).await,
             Call::PinRm => pins::rm(&self.rest, &query).await,
             Call::PinLs => pins::ls(&self.rest, &query).await,
@@ -197,7 +226,7 @@ impl ProxySite {
         match &self.node {
             ProxiedNode::Http(client) => upstream::pass(client, request).await,
             ProxiedNode::Embedded => {
-                let reply = embedded::answer(self.rest.backend.ipfs(), &request).await;
+                let reply = embedded::answer(self.rest.backend.ipfs(), request).await;
                 into_outgoing(reply)
             }
         }
@@ -210,13 +239,16 @@ mod tests {
 
     #[test]
     fn only_pinning_and_adding_are_intercepted() {
-        let post = |path: &str| intercepted(&Method::POST, path);
+        let post = |path: &str| intercepted(&Method::POST, path, "");
         let with = |call, argument: &str| Some((call, Some(argument.to_owned())));
         assert_eq!(post("/api/v0/pin/add"), Some((Call::PinAdd, None)));
         assert_eq!(post("/api/v0/pin/rm/Qm%2Fa"), with(Call::PinRm, "Qm/a"));
         assert_eq!(post("/api/v0/pin/ls/x"), with(Call::PinLs, "x"));
         assert_eq!(post("/api/v0/add"), Some((Call::Add, None)));
-        assert!(intercepted(&Method::GET, "/api/v0/pin/ls").is_some());
+        assert!(intercepted(&Method::GET, "/api/v0/pin/ls", "").is_some());
+        let put = |query: &str| intercepted(&Method::POST, "/api/v0/block/put", query);
+        assert_eq!(put("pin=true"), Some((Call::BlockPut, None)));
+        assert_eq!(put("pin=false"), None);
         for path in [
             "/api/v0/pin/ls/",
             "/api/v0/pin/add/ipfs/x",
@@ -226,6 +258,6 @@ mod tests {
         ] {
             assert_eq!(post(path), None, "{path}");
         }
-        assert_eq!(intercepted(&Method::OPTIONS, "/api/v0/pin/ls"), None);
+        assert_eq!(intercepted(&Method::OPTIONS, "/api/v0/pin/ls", ""), None);
     }
 }

@@ -182,11 +182,20 @@ async fn as_lines(pins: Items<Pin>) -> Reply {
             mode: pin.spec.mode,
         })
     });
-    let mut reply = lines::lines(lines.boxed(), error).await;
-    // The IPFS node has no "no content".
-    if reply.status() == StatusCode::NO_CONTENT {
-        *reply.status_mut() = StatusCode::OK;
-    }
+    let mut lines = lines.boxed();
+    let first = match lines.next().await {
+        Some(Err(e)) => return error(e),
+        first => stream::iter(first),
+    };
+    let texts = first.chain(lines).map(|line| {
+        let line = line.map_err(|e| e.to_string())?;
+        json::to_line(&line).map_err(|e| e.to_string())
+    });
+    let body = lines::body(texts.boxed(), OnSuccess::Absent);
+    let mut reply = reply::with_body(StatusCode::OK, body);
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, reply::JSON);
+    headers.insert(header::TRAILER, lines::TRAILER);
     reply
 }
 

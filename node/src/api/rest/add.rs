@@ -7,7 +7,7 @@
 use ipfs_cluster_protocol::limits;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ipfs_cluster_protocol::api::{
@@ -106,11 +106,21 @@ pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Print
     reply
 }
 
+/// All results at the end of the upload.
+pub(crate) async fn collect(
+    rest: Rest,
+    params: AddParams,
+    parts: Parts,
+) -> Result<(Vec<AddedOutput>, Option<Commit>), AddError> {
+    let mut outputs = Vec::new();
+    let commit = run(rest, params, parts, &mut outputs).await?;
+    Ok((outputs, commit))
+}
+
 /// Answers with an array, or the error object, at the end.
 async fn collected(rest: Rest, params: AddParams, parts: Parts) -> Reply {
-    let mut outputs = Vec::new();
-    match run(rest, params, parts, &mut outputs).await {
-        Ok(commit) => {
+    match collect(rest, params, parts).await {
+        Ok((outputs, commit)) => {
             let mut reply = reply::json(StatusCode::OK, &outputs);
             if let Some(commit) = commit {
                 crate::api::headers::stamp(&mut reply, commit);
@@ -195,6 +205,30 @@ impl Parts {
         let is_part = event != Event::End;
         self.peeked = Some(event);
         Ok(is_part)
+    }
+
+    /// All parts, each of which is a block.
+    pub(crate) async fn blocks(mut self) -> Result<Vec<Bytes>, AddError> {
+        let (mut blocks, mut all) = (Vec::new(), 0);
+        let mut open = BytesMut::new();
+        loop {
+            match self.next().await? {
+                Event::Part(_) => {}
+                Event::Data(data) => {
+                    all += data.len();
+                    open.extend_from_slice(&data);
+                    if open.len() > limits::BLOCK_BYTES_MAX || all > limits::BLOCK_UPLOAD_BYTES_MAX
+                    {
+                        return Err(AddError::BlockTooLarge);
+                    }
+                }
+                Event::PartEnd if blocks.len() == limits::BLOCK_PUT_BLOCKS_MAX => {
+                    return Err(AddError::TooManyParts);
+                }
+                Event::PartEnd => blocks.push(open.split().freeze()),
+                Event::End => return Ok(blocks),
+            }
+        }
     }
 
     async fn next(&mut self) -> Result<Event, AddError> {

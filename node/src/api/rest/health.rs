@@ -17,6 +17,10 @@ pub(crate) fn alerts(rest: &Rest) -> Reply {
     reply::json(StatusCode::OK, &rest.backend.alerts())
 }
 
+pub(crate) fn bandwidth(rest: &Rest) -> Reply {
+    reply::json(StatusCode::OK, &rest.backend.bandwidth())
+}
+
 pub(crate) fn metric(rest: &Rest, name: &Segment) -> Reply {
     reply::json(StatusCode::OK, &rest.backend.metrics(&name.0))
 }

@@ -53,6 +53,11 @@ pub(crate) enum AddError {
     Target,
     #[error("more than {} parts", limits::UPLOAD_PARTS_MAX)]
     TooManyParts,
+    #[error(
+        "a block is larger than {} bytes, or all are too large",
+        limits::BLOCK_BYTES_MAX
+    )]
+    BlockTooLarge,
     #[error("more than {0} results; use stream-channels=true")]
     TooManyResults(usize),
     #[error("the client sent nothing for {0:?}")]

@@ -8,11 +8,13 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream
 use ipfs_cluster_protocol::{
     api::{
         add::AddParams,
+        bandwidth::{Bandwidth, BandwidthStats},
         gc::{RepoGc, RepoGcPeer},
         graph::ConnectGraph,
         id::{API_VERSION, Id, IpfsId as ApiIpfsId, RPC_PROTOCOL_VERSION},
         metrics::{Alert, Metric},
         options::PinOptions,
+        pinning::{Filter, PinResults, PinStatus, Status, Wanted},
         repair::Repair,
         status::{GlobalPinInfo, PinInfoShort, PinTypeFilter, StatusFilter, TrackerStatus},
         time::Time,
@@ -20,6 +22,7 @@ use ipfs_cluster_protocol::{
     content::Block,
     id::{Cid, Epoch, LogIndex, PeerId, Rev, Seq},
     pin::{Pin, PinMode},
+    request::RequestKey,
     time::Timestamp,
 };
 use parking_lot::Mutex;
@@ -109,6 +112,18 @@ impl Double {
             items.push(Err(ClusterError::Store("the disk is gone".to_owned())));
         }
         stream::iter(items).boxed()
+    }
+}
+
+/// A request that was accepted just now.
+fn status_of(wanted: Wanted) -> PinStatus {
+    PinStatus {
+        requestid: "0000000000000001".to_owned(),
+        status: Status::Queued,
+        created: Time::from(NOW),
+        pin: wanted,
+        delegates: Vec::new(),
+        info: BTreeMap::new(),
     }
 }
 
@@ -259,8 +274,51 @@ impl Backend for Double {
         }
     }
 
+    fn bandwidth(&self) -> Bandwidth {
+        let some = BandwidthStats {
+            total_in: 3,
+            ..BandwidthStats::default()
+        };
+        Bandwidth::from([(String::new(), some)])
+    }
+
     async fn repair(&self) -> Result<Repair, ClusterError> {
         Ok(Repair::default())
+    }
+
+    async fn request(
+        &self,
+        wanted: Wanted,
+        _replaces: Option<RequestKey>,
+    ) -> Result<PinStatus, ClusterError> {
+        Ok(status_of(wanted))
+    }
+
+    async fn withdraw(&self, _key: RequestKey) -> Result<(), ClusterError> {
+        Ok(())
+    }
+
+    async fn requested(&self, key: RequestKey) -> Result<PinStatus, ClusterError> {
+        match key {
+            RequestKey::Cid(cid) => Ok(status_of(Wanted {
+                cid,
+                name: String::new(),
+                origins: Vec::new(),
+                meta: BTreeMap::new(),
+            })),
+            RequestKey::Id(_) => Err(ClusterError::NotPinned),
+        }
+    }
+
+    async fn requests(&self, _filter: Filter) -> Result<PinResults, ClusterError> {
+        Ok(PinResults::default())
+    }
+
+    async fn repo_stat(&self) -> Result<RepoStat, ClusterError> {
+        Ok(RepoStat {
+            repo_size: 15,
+            storage_max: 30,
+        })
     }
 
     async fn repo_gc(&self, _local: bool) -> Result<RepoGc, ClusterError> {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use self::double::Double;
-use super::{Credentials, Metrics, RestConfig, Server, serve_rest};
+use super::{ApiConfig, Credentials, Metrics, Server, serve_rest};
 use crate::{
     env::{Addr, real},
     ipfs::http::{HttpClient, empty, full},
@@ -43,10 +43,10 @@ struct Answer {
     trailer: Option<String>,
 }
 
-async fn start(config: RestConfig) -> Peer {
+async fn start(config: ApiConfig) -> Peer {
     let env = real::env();
     let double = Double::new();
-    let config = RestConfig {
+    let config = ApiConfig {
         listen: vec![Addr::Tcp("127.0.0.1".to_owned(), 0)],
         ..config
     };
@@ -64,18 +64,18 @@ async fn start(config: RestConfig) -> Peer {
 }
 
 async fn peer() -> Peer {
-    start(RestConfig::default()).await
+    start(ApiConfig::default()).await
 }
 
-fn one_user() -> RestConfig {
+fn one_user() -> ApiConfig {
     let users = BTreeMap::from([("alice".to_owned(), "secretpw".to_owned())]);
-    RestConfig {
+    ApiConfig {
         credentials: Credentials::new(users),
         headers: vec![
             ("x-custom".parse().unwrap(), "one".parse().unwrap()),
             ("x-custom".parse().unwrap(), "two".parse().unwrap()),
         ],
-        ..RestConfig::default()
+        ..ApiConfig::default()
     }
 }
 

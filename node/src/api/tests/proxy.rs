@@ -12,7 +12,7 @@ use crate::{
     api::{
         Metrics, ProxiedNode, ProxyConfig, Server, ServerLimits,
         http::{
-            reply::{self, Outgoing, into_outgoing},
+            reply::{self, Outgoing, Reply, into_outgoing},
             server::{Client, Site},
             stream::{OnSuccess, body},
         },
@@ -53,6 +53,11 @@ impl Site for Kubo {
                     reply.headers_mut().insert(header::TRAILER, trailer);
                     reply
                 }
+                "/api/v0/block/put" | "/api/v0/dag/put" if head.method == Method::POST => {
+                    let query = head.uri.query().unwrap_or_default().to_owned();
+                    sent.collect().await.unwrap();
+                    put(&path, &query)
+                }
                 _ if head.method == Method::OPTIONS => {
                     reply::with_body(StatusCode::NO_CONTENT, reply::empty_body())
                 }
@@ -79,6 +84,24 @@ impl Site for Kubo {
     }
 }
 
+/// Two blocks, or two nodes of a DAG; none where the multihash is not known.
+fn put(path: &str, query: &str) -> Reply {
+    if query.contains("mhtype=foo") {
+        let text = r#"{"Message":"unrecognized multihash function: foo","Code":0,"Type":"error"}"#;
+        let mut reply = reply::with_body(StatusCode::INTERNAL_SERVER_ERROR, reply::full_body(text));
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, reply::JSON);
+        return reply;
+    }
+    assert!(query.contains("pin=false"), "{query}");
+    let line = |cid: &str| match path {
+        "/api/v0/block/put" => format!("{{\"Key\":\"{cid}\",\"Size\":2}}\n"),
+        _ => format!("{{\"Cid\":{{\"/\":\"{cid}\"}}}}\n"),
+    };
+    let text = format!("{}{}", line(CID), line(OTHER));
+    reply::with_body(StatusCode::OK, reply::full_body(text))
+}
+
 /// A proxy, its cluster, and the node behind it if that is not embedded.
 struct Proxy {
     peer: Peer,
@@ -94,6 +117,7 @@ async fn proxy_to(env: &Env, node: ProxiedNode, kubo: Option<Server>) -> Proxy {
     let config = ProxyConfig {
         listen: local(),
         limits: ServerLimits::default(),
+        log_file: None,
         node,
         extract_headers: Vec::new(),
         extract_path: "/api/v0/version".to_owned(),
@@ -231,6 +255,48 @@ async fn pins_are_the_cluster_s() {
 }
 
 #[tokio::test]
+async fn what_the_node_stores_the_cluster_pins() {
+    let proxy = before_kubo().await;
+    let put = |call: &'static str| {
+        let request = Request::post(format!("/api/v0/{call}"));
+        proxy.peer.send(request, b"an upload of any kind")
+    };
+    let blocks = put("block/put?pin=true&cid-codec=raw").await;
+    assert_eq!(blocks.status, 200);
+    let expected =
+        format!("{{\"Key\":\"{CID}\",\"Size\":2}}\n{{\"Key\":\"{OTHER}\",\"Size\":2}}\n");
+    assert_eq!((blocks.text, blocks.trailer), (expected, None));
+    let all = proxy.post("pin/ls").await;
+    assert_eq!(all.json()["Keys"].as_object().unwrap().len(), 2);
+    let nodes = put("dag/put?pin=true").await;
+    assert_eq!(nodes.text.lines().count(), 2);
+    let refused = put("block/put?pin=true&mhtype=foo").await;
+    assert_eq!(refused.status, 500);
+    assert!(
+        refused.text.contains("multihash function: foo"),
+        "{}",
+        refused.text
+    );
+    assert_eq!(refused.header("server"), "ipfs-cluster/ipfsproxy/1.1.6");
+}
+
+#[tokio::test]
+async fn stores_are_counted_and_swept_together() {
+    let proxy = before_kubo().await;
+    let stat = proxy.post("repo/stat?size-only=true").await;
+    assert_eq!(stat.json()["RepoSize"], 15);
+    assert_eq!(stat.json()["StorageMax"], 30);
+    let gc = proxy.post("repo/gc").await;
+    assert_eq!(
+        (gc.status, gc.trailer.as_deref()),
+        (200, None),
+        "{}",
+        gc.text
+    );
+    assert_eq!(proxy.peer.call("GET", "/api/v0/repo/gc").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_pin_is_replaced_by_another() {
     let proxy = before_kubo().await;
     proxy.post(&format!("pin/add?arg={CID}")).await;
@@ -345,7 +411,7 @@ async fn an_embedded_node_answers_the_calls_it_knows() {
     let proxy = embedded().await;
     assert_eq!(proxy.post("version").await.json()["Version"], "0.1.0");
     assert!(proxy.post("id").await.json()["ID"].is_string());
-    assert_eq!(proxy.post("repo/stat").await.json()["RepoSize"], 5);
+    assert_eq!(proxy.post("repo/stat").await.json()["RepoSize"], 15);
     assert_eq!(
         proxy.post("swarm/peers").await.json()["Peers"]
             .as_array()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Request;
 
 use super::{
-    CID, PATIENCE, Peer, RestConfig,
+    ApiConfig, CID, PATIENCE, Peer,
     double::{Double, P1, P2},
     one_user, peer, start,
 };
@@ -474,9 +474,9 @@ async fn a_client_that_dawdles_over_its_request_is_cut_off() {
         idle_timeout: std::time::Duration::from_millis(50),
         ..ServerLimits::default()
     };
-    let peer = start(RestConfig {
+    let peer = start(ApiConfig {
         limits,
-        ..RestConfig::default()
+        ..ApiConfig::default()
     })
     .await;
     for bytes in ["GET /id HTTP/1.1\r\nHost: x", ""] {

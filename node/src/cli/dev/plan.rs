@@ -87,6 +87,7 @@ impl Shell {
             ("CLUSTER_REPAIR_GRACE", args.repair_grace.clone()),
             ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", rest),
             ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero.clone()),
+            ("CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS", zero.clone()),
             ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
         ];
         Ok(set.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())

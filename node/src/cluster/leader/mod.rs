@@ -2,8 +2,10 @@
 //! settled here, before the log; `apply` checks it again.
 
 pub(crate) mod expiry;
+mod level;
 mod members;
 mod pins;
+mod requests;
 mod view;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::{
     consensus::{Committed, Consensus, ProposeError, Role},
     ipfs::{SharedIpfs, holds::holds},
     monitor::Monitor,
+    net::Net,
     stage::{Spent, Stage},
 };
 
@@ -34,6 +37,7 @@ struct Inner {
     monitor: Monitor,
     ipfs: SharedIpfs,
     settings: Arc<Settings>,
+    net: Net,
     reservations: view::Reservations,
     /// Placing pins.
     deciding: Stage,
@@ -60,6 +64,7 @@ impl Leader {
         monitor: Monitor,
         ipfs: SharedIpfs,
         settings: Arc<Settings>,
+        net: Net,
     ) -> Self {
         let reservations = view::Reservations::default();
         Self(Arc::new(Inner {
@@ -67,6 +72,7 @@ impl Leader {
             monitor,
             ipfs,
             settings,
+            net,
             reservations,
             deciding: Stage::default(),
         }))
@@ -96,6 +102,13 @@ impl Leader {
                     .await
             }
             Op::Unpin { cid } => self.unpin(session, cid, deadline).await,
+            Op::Request { id, spec, replaces } => {
+                self.request(session, id, *spec, replaces, deadline).await
+            }
+            Op::Withdraw { id } => {
+                let command = Command::Withdraw { id };
+                self.plain(session, command, deadline).await
+            }
             Op::Gone { as_of, seqs } => {
                 let peer = session.origin.clone();
                 let command = Command::Gone { peer, as_of, seqs };

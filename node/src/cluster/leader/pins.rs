@@ -140,12 +140,12 @@ impl Leader {
         self.current(cid).await
     }
 
-    async fn current(&self, cid: Cid) -> Result<Option<Pin>, Refusal> {
+    pub(super) async fn current(&self, cid: Cid) -> Result<Option<Pin>, Refusal> {
         self.read(move |state| query::pin_by_cid(state, &cid)).await
     }
 
     /// Who shall hold it, as the metrics of this moment say.
-    fn place(
+    pub(super) fn place(
         &self,
         spec: &PinSpec,
         current: Option<&Pin>,
@@ -172,7 +172,12 @@ impl Leader {
 }
 
 /// The pin as the client is told of it.
-fn done(landed: Landed, spec: PinSpec, allocations: Vec<PeerId>, before: Option<Pin>) -> Done {
+pub(super) fn done(
+    landed: Landed,
+    spec: PinSpec,
+    allocations: Vec<PeerId>,
+    before: Option<Pin>,
+) -> Done {
     let pin = Pin {
         seq: before.map(|pin| pin.seq).unwrap_or_default(),
         rev: landed.rev,

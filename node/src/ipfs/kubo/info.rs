@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use ipfs_cluster_protocol::id::PeerId;
+use futures::{StreamExt, stream};
+use ipfs_cluster_protocol::id::{Cid, PeerId};
 use serde::{Deserialize, Deserializer, de};
+use tokio::time::Instant;
 
 use super::{
     Kubo,
     call::{Call, Rpc},
 };
-use crate::ipfs::{IpfsError, IpfsId, RepoStat};
+use crate::ipfs::{Collected, IpfsError, IpfsId, IpfsStream, RepoStat};
 
 #[derive(Deserialize)]
 struct Id {
@@ -45,6 +47,21 @@ struct Peer {
     peer: PeerId,
 }
 
+/// A line of `repo/gc`.
+#[derive(Deserialize)]
+struct Removed {
+    #[serde(rename = "Key")]
+    key: Option<Link>,
+    #[serde(rename = "Error", default)]
+    error: String,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    #[serde(rename = "/")]
+    cid: Cid,
+}
+
 /// A number, a number too large for an integer, or (js-ipfs) a number in a string.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
@@ -76,6 +93,23 @@ impl Rpc {
 }
 
 impl Kubo {
+    pub(super) async fn collect_garbage(&self) -> Result<IpfsStream<Collected>, IpfsError> {
+        let deadline = Instant::now() + self.timeouts.gc;
+        let call = Call::new("repo/gc").with("stream-errors", true);
+        let lines = self.rpc.start(call, self.timeouts.gc).await?.lines();
+        let collected = stream::try_unfold(lines, move |mut lines| async move {
+            let line: Option<Removed> = lines.next(deadline).await?;
+            Ok(line.map(|line| {
+                let said = match line.key {
+                    Some(Link { cid }) if line.error.is_empty() => Collected::Removed(cid),
+                    _ => Collected::Failed(line.error),
+                };
+                (said, lines)
+            }))
+        });
+        Ok(collected.boxed())
+    }
+
     pub(super) async fn ask_id(&self) -> Result<IpfsId, IpfsError> {
         let Id { id, addresses } = self
             .rpc

@@ -14,7 +14,8 @@ use ipfs_cluster_protocol::{
 use tokio::sync::OnceCell;
 
 use super::{
-    IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat, http::HttpClient,
+    Collected, IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat,
+    http::HttpClient,
 };
 use crate::env::{Addr, Env};
 
@@ -36,6 +37,8 @@ pub struct KuboTimeouts {
     pub pin: Duration,
     /// For an unpin.
     pub unpin: Duration,
+    /// For a garbage collection.
+    pub gc: Duration,
 }
 
 impl Default for KuboTimeouts {
@@ -44,6 +47,7 @@ impl Default for KuboTimeouts {
             request: Duration::from_secs(5 * 60),
             pin: Duration::from_secs(2 * 60),
             unpin: Duration::from_secs(3 * 3600),
+            gc: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -109,6 +113,10 @@ impl IpfsNode for Kubo {
 
     fn repo_stat(&self) -> BoxFuture<'_, Result<RepoStat, IpfsError>> {
         Box::pin(self.ask_repo_stat())
+    }
+
+    fn repo_gc(&self) -> BoxFuture<'_, Result<IpfsStream<Collected>, IpfsError>> {
+        Box::pin(self.collect_garbage())
     }
 
     fn swarm_connect(&self, address: String) -> BoxFuture<'_, Result<(), IpfsError>> {

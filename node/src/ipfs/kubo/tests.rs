@@ -86,6 +86,16 @@ async fn pin(kubo: &Kubo, request: PinRequest) -> (Result<(), IpfsError>, Vec<Pi
 }
 
 #[tokio::test]
+async fn a_garbage_collection_says_what_it_removed_and_what_not() {
+    let kubo = kubo(&replay(&[("repo/gc?stream-errors=true", "repo-gc")]));
+    let said: Vec<Collected> = kubo.repo_gc().await.unwrap().try_collect().await.unwrap();
+    let removed = |c: &&Collected| matches!(c, Collected::Removed(_));
+    assert_eq!(said.iter().filter(removed).count(), 5);
+    let failed = Collected::Failed("could not remove it".to_owned());
+    assert_eq!(said.last(), Some(&failed));
+}
+
+#[tokio::test]
 async fn the_node_says_who_it_is_and_how_full() {
     let server = replay(&[
         ("id", "id"),

@@ -84,6 +84,7 @@ fn lawless() -> Swarm<streams::Behaviour> {
         keys: &keys,
         psk: Some(SECRET),
         pings: Pings::default(),
+        meters: Default::default(),
         silence_max: Duration::from_secs(10),
         dial_timeout: Duration::from_secs(5),
     };

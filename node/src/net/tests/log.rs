@@ -104,6 +104,7 @@ async fn a_peer_of_the_go_program_is_logged_once() {
         keys: &keys,
         psk: Some(SECRET),
         pings: Pings::default(),
+        meters: Default::default(),
         silence_max: Duration::from_secs(10),
         dial_timeout: Duration::from_secs(5),
     };

@@ -5,6 +5,7 @@
 
 pub(crate) mod members;
 pub(crate) mod pins;
+pub(crate) mod requests;
 pub(crate) mod sets;
 
 pub(crate) use members::each_member_row;
@@ -13,6 +14,7 @@ pub use pins::{
     Stored, desired, expired, pin_by_cid, pins, pins_of, seqs_by_meta, seqs_by_name, stored,
     stored_by_cid, stored_many, stored_page,
 };
+pub use requests::{request, requests, requests_of};
 pub use sets::{seqs, seqs_in_any, seqs_without, set_contains, set_len, to_hold, to_unpin};
 
 use crate::{id::Seq, limits::PAGE_MAX};

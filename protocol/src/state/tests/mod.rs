@@ -3,6 +3,7 @@
 mod membership;
 mod pins;
 mod random;
+mod requests;
 
 use std::collections::BTreeMap;
 

@@ -12,10 +12,11 @@ use proptest::{collection::vec, prelude::*};
 use super::{Box3, cid, hash, peer};
 use crate::{
     codec,
-    command::{Command, Entry, Envelope, IfRev, Outcome, Session},
+    command::{Command, Entry, Envelope, FEATURE_LEVEL_MAX, IfRev, Outcome, Session},
     id::{Boot, Epoch, Incarnation, LogIndex, MemberNo, PeerId, Rev, Seq},
     limits::ENTRY_BYTES_MAX,
     pin::{PinMode, PinSpec, PinType, Replication},
+    request::{RequestId, RequestKey},
     state::{Model, System, apply, check_invariants, query},
     time::Timestamp,
 };
@@ -52,6 +53,14 @@ fn any_spec() -> impl Strategy<Value = PinSpec> {
     })
 }
 
+fn any_key() -> impl Strategy<Value = Option<RequestKey>> {
+    prop_oneof![
+        3 => Just(None),
+        2 => (1..60u64).prop_map(|id| Some(RequestKey::Id(RequestId(id)))),
+        1 => (1..=CIDS).prop_map(|c| Some(RequestKey::Cid(cid(c)))),
+    ]
+}
+
 /// A decision as it may reach the log: from a state that `age` says how old it is.
 #[derive(Debug, Clone)]
 enum Act {
@@ -78,6 +87,12 @@ enum Act {
         all: bool,
     },
     Sweep,
+    Request {
+        id: u64,
+        spec: PinSpec,
+        on: Vec<PeerId>,
+        replaces: Option<RequestKey>,
+    },
     /// One of the last envelopes once more.
     Repeat {
         back: usize,
@@ -96,6 +111,9 @@ fn any_act() -> impl Strategy<Value = Act> {
         4 => (any_peer(), age(), any::<bool>())
             .prop_map(|(peer, age, all)| Act::Gone { peer, age, all }),
         1 => Just(Act::Sweep),
+        3 => (1..60u64, any_spec(), some_peers(), any_key())
+            .prop_map(|(id, spec, on, replaces)| Act::Request { id, spec, on, replaces }),
+        2 => (1..60u64).prop_map(|id| Act::Command(Command::Withdraw { id: RequestId(id) })),
         2 => (0..6usize).prop_map(|back| Act::Repeat { back }),
         2 => (any_peer(), 1..500u64).prop_map(|(peer, life)| Act::Command(Command::AddMember {
             peer,
@@ -132,7 +150,10 @@ struct Twins {
 
 impl Twins {
     fn new() -> Self {
-        let first = Box3::new(3);
+        let mut first = Box3::new(3);
+        first.done(Command::FeatureLevel {
+            level: FEATURE_LEVEL_MAX,
+        });
         let second = first.model.clone();
         Self {
             first,
@@ -157,26 +178,28 @@ impl Twins {
         drawn.into_iter().map(pick).collect()
     }
 
+    fn pin(&self, spec: PinSpec, on: Vec<PeerId>, age: u64) -> Command {
+        let live = query::pin_by_cid(&self.first.model, &spec.cid).unwrap();
+        let if_rev = match (live, age) {
+            (_, 7) => IfRev::Any,
+            (Some(pin), age) => IfRev::Is(Rev(pin.rev.0.saturating_sub(age))),
+            (None, _) => IfRev::Absent,
+        };
+        let allocations = self.mostly_members(on);
+        Command::Pin {
+            spec,
+            allocations,
+            if_rev,
+        }
+    }
+
     fn decide(&self, act: Act) -> Option<Command> {
         let model = &self.first.model;
         let get = |c| query::pin_by_cid(model, &cid(c)).unwrap();
         let older = |rev: Rev, age| Rev(rev.0.saturating_sub(age));
         Some(match act {
             Act::Command(command) => command,
-            Act::Pin { spec, on, age } => {
-                let live = query::pin_by_cid(model, &spec.cid).unwrap();
-                let if_rev = match (live, age) {
-                    (_, 7) => IfRev::Any,
-                    (Some(pin), age) => IfRev::Is(older(pin.rev, age)),
-                    (None, _) => IfRev::Absent,
-                };
-                let allocations = self.mostly_members(on);
-                Command::Pin {
-                    spec,
-                    allocations,
-                    if_rev,
-                }
-            }
+            Act::Pin { spec, on, age } => self.pin(spec, on, age),
             Act::Place {
                 pin,
                 on,
@@ -218,6 +241,18 @@ impl Twins {
                 };
                 Command::Gone { peer, as_of, seqs }
             }
+            Act::Request {
+                id,
+                spec,
+                on,
+                replaces,
+            } => Command::Request {
+                id: RequestId(id),
+                spec,
+                allocations: self.mostly_members(on),
+                if_rev: IfRev::Any,
+                replaces,
+            },
             Act::Sweep => {
                 let gone = query::departed(model).unwrap();
                 let member = gone.first().map_or(MemberNo(1), |d| d.no);
@@ -378,6 +413,6 @@ fn one_long_history_keeps_the_invariants() {
     }
     // A history whose commands are all refused would prove nothing.
     if steps >= 1_200 {
-        assert_eq!(twins.done.len(), 13, "all kinds but Init and FeatureLevel");
+        assert_eq!(twins.done.len(), 15, "all kinds but Init and FeatureLevel");
     }
 }

@@ -1,0 +1,43 @@
+//! Raising the feature level: once, when something new is first asked for in a cluster that was
+//! formed by an older version, and only if every member can apply it.
+
+use ipfs_cluster_protocol::{
+    command::Command,
+    hello::LEVEL_2,
+    rpc::Refusal,
+    state::{System, query},
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Leader, Miss};
+use crate::net::Proto;
+
+impl Leader {
+    /// Makes sure that commands of level 2 may be proposed.
+    pub(super) async fn at_level_2(&self, deadline: Instant) -> Result<(), Refusal> {
+        let read = |state: &dyn ipfs_cluster_protocol::state::StateRead| {
+            Ok((System::load(state)?.feature_level, query::members(state)?))
+        };
+        let (level, members) = self.read(read).await?;
+        if level >= 2 {
+            return Ok(());
+        }
+        let net = &self.0.net;
+        for member in members.iter().filter(|m| m.peer != *net.local_peer()) {
+            let opened = timeout_at(deadline, net.open(&member.peer, Proto::Rpc)).await;
+            let able = matches!(opened, Ok(Ok(stream)) if stream.hello.features & LEVEL_2 != 0);
+            if !able {
+                return Err(Refusal::Invalid(format!(
+                    "the members must all run a version that knows requests before the first one \
+                     is accepted: upgrade or start {} ({})",
+                    member.name, member.peer
+                )));
+            }
+        }
+        match self.propose_own(Command::FeatureLevel { level: 2 }).await {
+            Ok(_) => Ok(()),
+            Err(Miss::Refused(refusal)) => Err(refusal),
+            Err(Miss::Conflict) => Err(Refusal::Unavailable("the state changed meanwhile".into())),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Peers of the recordings and those that play their parts.
+
+use std::collections::BTreeMap;
+
+use ipfs_cluster_tests::Cluster;
+
+/// Peer IDs of the recordings, of peer1 to peer3, and of their IPFS nodes.
+const RECORDED: [(&str, &str); 3] = [
+    (
+        "12D3KooWMeLtjJkrx2SsM5wmWPkJ9acpT6VeG6rti56XnQDrSgdp",
+        "12D3KooWL9Xa3TccSQj1wCiij97WgRjDvJGePtwJoKza8V4b7iDB",
+    ),
+    (
+        "12D3KooWJUSc6kjcpkjZ9AkCkQZfiCQgSR65uVY6UaHRWBAvqTyA",
+        "12D3KooWJy6xibEz4Br4suKYGWeC5KLGbK8v986qZ8vRfuRrDJu8",
+    ),
+    (
+        "12D3KooWNbtPafxVgPgSK3BX9r55v53kf4PPpg3g3aX36HqEMrK3",
+        "12D3KooWF9h5jTS9yoijgcsotd2y7BaCDvnXQWPhtpj8XohpSfB5",
+    ),
+];
+
+/// Recorded IDs and ours for them.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Of a cluster whose peers play those of the recordings, in their order.
+    pub(crate) async fn of(cluster: &Cluster) -> Self {
+        let mut names = BTreeMap::new();
+        for (peer, (id, ipfs)) in cluster.peers.iter().zip(RECORDED) {
+            let answer = peer.rest("GET", "/id").await.unwrap();
+            let own: serde_json::Value = answer.json().unwrap();
+            names.insert(id.to_owned(), own["id"].as_str().unwrap().to_owned());
+            if let Some(node) = own["ipfs"]["id"].as_str() {
+                names.insert(ipfs.to_owned(), node.to_owned());
+            }
+        }
+        Self(names)
+    }
+
+    /// A recorded text with our IDs.
+    pub(crate) fn ours(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (recorded, ours) in &self.0 {
+            text = text.replace(recorded, ours);
+        }
+        text
+    }
+}

@@ -1,0 +1,226 @@
+//! The clusters that the groups are played to, and what was done by hand between two exchanges.
+
+use std::collections::BTreeSet;
+
+use ipfs_cluster_tests::{Cluster, Setup, http};
+use serde_json::{Value, json};
+
+use crate::player::{Door, Player};
+
+/// Every group, sorted.
+pub(crate) const GROUPS: [&str; 13] = [
+    "pinsvc-auth",
+    "pinsvc-plain",
+    "proxy-ipfs-down",
+    "proxy-plain",
+    "rest-auth",
+    "rest-content",
+    "rest-crdt",
+    "rest-ipfs-down",
+    "rest-no-quorum",
+    "rest-peer-down",
+    "rest-plain",
+    "rest-repair",
+    "rest-tls",
+];
+/// The password of the recordings, as a header.
+const ALICE: &str = "Authorization: Basic YWxpY2U6c2VjcmV0cHc=\r\n";
+
+/// Runs a story.
+fn tell(story: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(story);
+}
+
+/// The third peer of the recordings has tags of its own.
+fn tags(number: usize, config: &mut Value) {
+    if number == 2 {
+        config["informer"]["tags"]["tags"] = json!({"group": "g3", "region": "eu"});
+    }
+}
+
+fn plain(peers: usize) -> Setup {
+    Setup::of(peers)
+        .edited(tags)
+        // What exists nowhere fails soon enough to be seen failing.
+        .with("CLUSTER_EMBEDDED_PINTIMEOUT", "5s")
+}
+
+/// Kubo has the empty folder without being given it.
+async fn give_the_empty_folder(cluster: &Cluster) {
+    let body = b"--B\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n\x0a\x02\x08\x01\r\n--B--\r\n";
+    let headers = "Content-Type: multipart/form-data; boundary=B\r\n";
+    for peer in &cluster.peers {
+        let path = "/api/v0/block/put?format=v0";
+        let answer = http::send(peer.proxy_port(), "POST", path, headers, body).await;
+        let answer = answer.unwrap();
+        let empty = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
+        assert!(answer.text().contains(empty), "{answer:?}");
+    }
+}
+
+#[test]
+fn rest_plain() {
+    tell(async {
+        let cluster = Cluster::start(plain(3)).await;
+        give_the_empty_folder(&cluster).await;
+        let player = Player::new("rest-plain", Door::Rest, &cluster).await;
+        let player = player.described(&cluster, "").await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn rest_auth() {
+    fn users(_: usize, config: &mut Value) {
+        let rest = &mut config["api"]["restapi"];
+        rest["basic_auth_credentials"] = json!({"alice": "secretpw"});
+        rest["headers"] = json!({"X-Custom": ["one", "two"]});
+        rest["cors_allowed_origins"] = json!(["http://example.org"]);
+    }
+    tell(async {
+        let setup = Setup::of(1).edited(users).closed();
+        let cluster = Cluster::start(setup).await;
+        let player = Player::new("rest-auth", Door::Rest, &cluster).await;
+        let player = player.described(&cluster, ALICE).await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn pinning_service_auth() {
+    fn users(_: usize, config: &mut Value) {
+        let service = &mut config["api"]["pinsvcapi"];
+        service["basic_auth_credentials"] = json!({"bob": "pw2"});
+        service["headers"] = json!({"X-Custom": ["one", "two"]});
+    }
+    tell(async {
+        let cluster = Cluster::start(Setup::of(1).edited(users)).await;
+        let player = Player::new("pinsvc-auth", Door::PinningService, &cluster).await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn rest_content() {
+    tell(async {
+        let cluster = Cluster::start(plain(3)).await;
+        let player = Player::new("rest-content", Door::Rest, &cluster).await;
+        let player = player.described(&cluster, "").await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn proxy_plain() {
+    tell(async {
+        let cluster = Cluster::start(plain(3)).await;
+        give_the_empty_folder(&cluster).await;
+        let mut before = Player::new("rest-plain", Door::Rest, &cluster).await;
+        before.until("allocations", &cluster).await;
+        let player = Player::new("proxy-plain", Door::Proxy, &cluster).await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn pinning_service_plain() {
+    tell(async {
+        let cluster = Cluster::start(plain(3)).await;
+        give_the_empty_folder(&cluster).await;
+        let mut before = Player::new("rest-plain", Door::Rest, &cluster).await;
+        before.until("allocations", &cluster).await;
+        let player = Player::new("pinsvc-plain", Door::PinningService, &cluster).await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn rest_without_quorum() {
+    tell(async {
+        let setup = plain(3).with("CLUSTER_RAFT_WAITFORLEADERTIMEOUT", "2s");
+        let mut cluster = Cluster::start(setup).await;
+        let mut before = Player::new("rest-repair", Door::Rest, &cluster).await;
+        before.until("repin2-alloc-2-2", &cluster).await;
+        cluster.peers[1].kill();
+        cluster.peers[2].kill();
+        let player = Player::new("rest-no-quorum", Door::Rest, &cluster).await;
+        player.finish(&cluster).await;
+    });
+}
+
+/// One peer's IPFS node is down from the start; what it adds goes to the others.
+async fn with_a_node_down() -> Cluster {
+    // A port that nobody listens on: it was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", port.local_addr().unwrap().port());
+    drop(port);
+    let cluster = Cluster::start(plain(3).with_node(0, &address)).await;
+    let mut before = Player::new("rest-plain", Door::Rest, &cluster).await;
+    before.only("add-simple", &cluster).await;
+    cluster
+}
+
+#[test]
+fn rest_with_a_node_down() {
+    tell(async {
+        let cluster = with_a_node_down().await;
+        let player = Player::new("rest-ipfs-down", Door::Rest, &cluster).await;
+        let player = player.described(&cluster, "").await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn proxy_with_a_node_down() {
+    tell(async {
+        let cluster = with_a_node_down().await;
+        let player = Player::new("proxy-ipfs-down", Door::Proxy, &cluster).await;
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn rest_with_a_peer_down() {
+    tell(async {
+        let setup = plain(3)
+            .with("CLUSTER_DISABLEREPINNING", "true")
+            .with("CLUSTER_STATESYNCINTERVAL", "1s");
+        let mut cluster = Cluster::start(setup).await;
+        let mut player = Player::new("rest-peer-down", Door::Rest, &cluster).await;
+        player.until("peerdown-peers", &cluster).await;
+        cluster.peers[2].kill();
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn rest_repair() {
+    tell(async {
+        let setup = plain(3).with("CLUSTER_REPAIR_GRACE", "1s");
+        let mut cluster = Cluster::start(setup).await;
+        let mut player = Player::new("rest-repair", Door::Rest, &cluster).await;
+        player.until("repin2-alloc-2-2", &cluster).await;
+        cluster.peers[2].kill();
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn shapes_are_those_of_crdt_clusters() {
+    tell(async {
+        let setup = plain(2).with("CLUSTER_STATESYNCINTERVAL", "1s");
+        let cluster = Cluster::start(setup).await;
+        let player = Player::new("rest-crdt", Door::Rest, &cluster)
+            .await
+            .shapes();
+        player.finish(&cluster).await;
+    });
+}
+
+#[test]
+fn all_groups_are_here() {
+    assert_eq!(GROUPS.iter().collect::<BTreeSet<_>>().len(), GROUPS.len());
+}
