@@ -4,6 +4,7 @@
 //! time unless its documentation says that it is left out.
 
 pub mod add;
+pub mod content;
 pub mod duration;
 pub mod error;
 pub mod gc;
