@@ -10,6 +10,7 @@ mod add;
 mod embedded;
 mod extracted;
 mod pins;
+mod reading;
 mod reply;
 mod upstream;
 
