@@ -9,7 +9,7 @@ use clap::{
 use ipfs_cluster_protocol::command_line::{self, Flags};
 
 use crate::{
-    cmd::{add::AddArgs, bench::BenchArgs, health::HealthArgs, pin::PinArgs},
+    cmd::{add::AddArgs, bench::BenchArgs, content::GetArgs, health::HealthArgs, pin::PinArgs},
     exit::Code,
 };
 
@@ -110,6 +110,20 @@ pub(crate) enum Command {
     },
     /// Add files to IPFS and pin them
     Add(AddArgs),
+    /// Print files, read through the peer
+    Cat {
+        /// CIDs, or /ipfs/CID/…
+        #[arg(required = true)]
+        paths: Vec<String>,
+    },
+    /// List folders, read through the peer
+    Ls {
+        /// CIDs, or /ipfs/CID/…
+        #[arg(required = true)]
+        paths: Vec<String>,
+    },
+    /// Fetch a file or a folder through the peer
+    Get(GetArgs),
     /// Add, remove, update and list pins
     Pin {
         #[command(subcommand)]

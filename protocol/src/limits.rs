@@ -62,6 +62,22 @@ pub const FILE_DEPTH_MAX: usize = 64;
 pub const PATH_DEPTH_MAX: usize = 256;
 /// Bytes of names and CIDs from which on a folder is sharded (Kubo's threshold).
 pub const DIRECTORY_BYTES_MAX: usize = 256 * 1024;
+/// Blocks that garbage collection marks: what pins of an IPFS node hold (17 bytes each in memory).
+pub const GC_MARKS_MAX: usize = 16 * 1024 * 1024;
+/// Blocks put and not yet pinned that garbage collection remembers; with more it waits.
+pub const GC_TOUCHED_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of a CID: three numbers, and a digest of 64 bytes at most.
+pub const CID_BYTES_MAX: usize = 128;
+/// Bytes of the header of a CAR archive.
+pub const CAR_HEADER_BYTES_MAX: usize = 1024 * 1024;
+/// Roots of a CAR archive.
+pub const CAR_ROOTS_MAX: usize = 8192;
+/// Links of a block of a sharded folder (Kubo's bound).
+pub const HAMT_FANOUT_MAX: usize = 1024;
+/// Blocks of a sharded folder that are read to list it.
+pub const HAMT_NODES_MAX: usize = 1024 * 1024;
+/// Levels of a sharded folder: the 64 bits of a name's hash, three at a time.
+pub const HAMT_DEPTH_MAX: usize = 22;
 /// Bytes of one bitswap message.
 pub const BITSWAP_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of bitswap messages of all peers that are being read or handled.

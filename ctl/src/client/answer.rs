@@ -102,6 +102,17 @@ impl Answer {
         }
     }
 
+    /// The next piece of a body of bytes; none at its end, if it did not end in an error.
+    pub(super) async fn checked_piece(&mut self) -> Result<Option<Bytes>, Error> {
+        match self.piece().await? {
+            Some(piece) => Ok(Some(piece)),
+            None => match self.stream_error() {
+                Some(error) => Err(error),
+                None => Ok(None),
+            },
+        }
+    }
+
     /// The whole body, of at most `most` bytes.
     async fn whole(&mut self, most: usize) -> Result<Bytes, Error> {
         let mut all = BytesMut::new();

@@ -2,12 +2,13 @@
 //!
 //! `addr` reads addresses (`dnsaddr` those that stand in DNS records), `connect` opens byte streams to them (`libp2p` those inside the
 //! cluster's swarm, `tls` secured ones), `http` speaks HTTP/1.1 over a byte stream, `answer` reads bodies, `multipart`
-//! writes uploads; `pins`, `peers`, `health` and `add` are the calls.
+//! writes uploads; `pins`, `peers`, `health`, `add` and `content` are the calls.
 
 mod add;
 mod addr;
 mod answer;
 mod connect;
+mod content;
 mod dnsaddr;
 mod error;
 mod health;

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use ipfs_cluster_protocol::api::query::escape;
+use ipfs_cluster_protocol::{
+    api::query::{Query, escape},
+    content::unixfs::Attributes,
+};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
@@ -42,6 +45,8 @@ pub struct Upload {
     pub name: String,
     /// Where it is on this machine, for uploads that refer to files.
     pub absolute: Option<PathBuf>,
+    /// Permissions and time; stated where there are any.
+    pub attributes: Attributes,
     /// What it is.
     pub content: Content,
 }
@@ -53,6 +58,7 @@ impl Upload {
         Self {
             name: name.to_owned(),
             absolute: None,
+            attributes: Attributes::default(),
             content: Content::File(Box::pin(io::Cursor::new(bytes.into()))),
         }
     }
@@ -81,6 +87,7 @@ fn part(
     };
     // Each part of the path, slashes included, is escaped: the server unescapes the whole.
     let name = escape(&upload.name);
+    let stated = stated(upload.attributes);
     let absolute = upload.absolute.map_or_else(String::new, |path| {
         format!(
             "Abspath: {}\r\n",
@@ -88,7 +95,7 @@ fn part(
         )
     });
     let head = format!(
-        "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"file{stated}\"; filename=\"{name}\"\r\n\
          {absolute}Content-Type: {kind}\r\n\r\n"
     );
     let once = |text: String| stream::once(async move { Ok(Bytes::from(text)) });
@@ -100,6 +107,24 @@ fn part(
         }
         Content::Folder => once(head).chain(tail).boxed(),
         Content::Link(target) => once(head).chain(once(target)).chain(tail).boxed(),
+    }
+}
+
+/// Permissions and time as a query, as Kubo's own client states them.
+fn stated(attributes: Attributes) -> String {
+    let mut query = Query::default();
+    if let Some(mode) = attributes.mode {
+        query.push("mode", format!("0{mode:o}"));
+    }
+    if let Some(mtime) = attributes.mtime {
+        query.push("mtime", mtime.seconds);
+        if let Some(nanos) = mtime.nanos {
+            query.push("mtime-nsecs", nanos);
+        }
+    }
+    match query.to_string() {
+        text if text.is_empty() => text,
+        text => format!("?{text}"),
     }
 }
 
@@ -119,6 +144,10 @@ mod tests {
         let folder = Upload {
             name: "d".to_owned(),
             absolute: None,
+            attributes: Attributes {
+                mode: Some(0o755),
+                mtime: None,
+            },
             content: Content::Folder,
         };
         let (content_type, body) = body(vec![folder, Upload::bytes("d/a b", "hello")]);
@@ -127,7 +156,7 @@ mod tests {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         assert_eq!(
             text.replace(&boundary, "B"),
-            "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"d\"\r\n\
+            "--B\r\nContent-Disposition: form-data; name=\"file?mode=0755\"; filename=\"d\"\r\n\
              Content-Type: application/x-directory\r\n\r\n\r\n\
              --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"d%2Fa+b\"\r\n\
              Content-Type: application/octet-stream\r\n\r\nhello\r\n--B--\r\n"

@@ -2,7 +2,10 @@
 
 pub(crate) mod add;
 pub(crate) mod bench;
+pub(crate) mod content;
 pub(crate) mod health;
+pub(crate) mod import;
+mod only_hash;
 mod options;
 mod peers;
 pub(crate) mod pin;
@@ -137,6 +140,9 @@ impl Context {
             Command::Version => self.show(self.client.version().await)?,
             Command::Peers { command } => return self.peers(command).await,
             Command::Add(args) => self.add(args).await?,
+            Command::Cat { paths } => self.cat(&paths).await?,
+            Command::Ls { paths } => self.ls(&paths).await?,
+            Command::Get(args) => self.get(args).await?,
             Command::Pin { command } => return self.pin(command).await,
             Command::Status {
                 cids,

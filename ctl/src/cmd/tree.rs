@@ -2,13 +2,22 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use ipfs_cluster_ctl::client::{Content, Upload};
+use ipfs_cluster_protocol::{
+    content::unixfs::{Attributes, Mtime},
+    limits::PATH_DEPTH_MAX,
+};
 
 /// How a tree is walked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct Walk {
     /// Into folders.
     pub(super) recursive: bool,
@@ -16,6 +25,16 @@ pub(super) struct Walk {
     pub(super) hidden: bool,
     /// With the place on this machine.
     pub(super) absolute: bool,
+    /// What the arguments lead to, where they are symlinks.
+    pub(super) dereference_args: bool,
+    /// What symlinks lead to, everywhere.
+    pub(super) dereference_symlinks: bool,
+    /// Also folders without entries.
+    pub(super) empty_dirs: bool,
+    /// With permissions and times.
+    pub(super) attributes: bool,
+    /// What the file on the standard input is called.
+    pub(super) stdin_name: String,
 }
 
 /// Entries in depth-first order, and the bytes of all files.
@@ -36,14 +55,29 @@ impl Walk {
         };
         // A stack in reverse order, so that entries come out by name, each folder before its own.
         let mut open: Vec<(PathBuf, String)> = vec![(path.to_owned(), name)];
+        let mut first = true;
         while let Some((path, name)) = open.pop() {
-            let meta = fs::symlink_metadata(&path)?;
+            let argument = std::mem::take(&mut first);
+            let follow = self.dereference_symlinks || (argument && self.dereference_args);
+            let meta = match follow {
+                true => fs::metadata(&path)?,
+                false => fs::symlink_metadata(&path)?,
+            };
             let content = if meta.is_dir() {
                 if !self.recursive {
                     let text = format!("{} is a directory, use the '-r' flag", path.display());
                     return Err(io::Error::other(text));
                 }
-                let below = self.entries(&path)?.into_iter().rev();
+                // Symlinks that are followed may lead in a circle.
+                if name.split('/').count() >= PATH_DEPTH_MAX {
+                    let text = format!("{} is too deep", path.display());
+                    return Err(io::Error::other(text));
+                }
+                let below = self.entries(&path)?;
+                if below.is_empty() && !argument && !self.empty_dirs {
+                    continue;
+                }
+                let below = below.into_iter().rev();
                 open.extend(below.map(|(path, entry)| (path, format!("{name}/{entry}"))));
                 Content::Folder
             } else if meta.is_symlink() {
@@ -54,13 +88,25 @@ impl Walk {
                 tree.bytes += meta.len();
                 Content::File(Box::pin(Lazy::new(path.clone())))
             };
+            let attributes = self.attributes.then(|| attributes(&meta));
             tree.uploads.push(Upload {
                 name,
                 absolute: self.absolute.then(|| fs::canonicalize(&path)).transpose()?,
+                attributes: attributes.unwrap_or_default(),
                 content,
             });
         }
         Ok(())
+    }
+
+    /// Takes the standard input as a file.
+    pub(super) fn take_stdin(&self, tree: &mut Tree) {
+        tree.uploads.push(Upload {
+            name: self.stdin_name.clone(),
+            absolute: None,
+            attributes: Attributes::default(),
+            content: Content::File(Box::pin(tokio::io::stdin())),
+        });
     }
 
     fn entries(&self, folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
@@ -74,6 +120,17 @@ impl Walk {
         }
         found.sort();
         Ok(found)
+    }
+}
+
+fn attributes(meta: &fs::Metadata) -> Attributes {
+    let nanos = u32::try_from(meta.mtime_nsec()).ok();
+    Attributes {
+        mode: Some(meta.mode() & 0o7777),
+        mtime: Some(Mtime {
+            seconds: meta.mtime(),
+            nanos: nanos.filter(|nanos| *nanos > 0),
+        }),
     }
 }
 
@@ -121,7 +178,7 @@ impl tokio::io::AsyncRead for Lazy {
 mod tests {
     use super::*;
 
-    fn names(walk: Walk, path: &Path) -> io::Result<Vec<String>> {
+    fn names(walk: &Walk, path: &Path) -> io::Result<Vec<String>> {
         let mut tree = Tree::default();
         walk.take(path, &mut tree)?;
         Ok(tree.uploads.into_iter().map(|u| u.name).collect())
@@ -139,19 +196,38 @@ mod tests {
             recursive: true,
             hidden: false,
             absolute: false,
+            dereference_args: false,
+            dereference_symlinks: false,
+            empty_dirs: true,
+            attributes: false,
+            stdin_name: String::new(),
         };
-        let found = names(walk, &root).unwrap();
+        let found = names(&walk, &root).unwrap();
         assert_eq!(found, ["d", "d/b.txt", "d/sub", "d/sub/a.txt"]);
         let all = Walk {
             hidden: true,
-            ..walk
+            ..walk.clone()
         };
-        assert_eq!(names(all, &root).unwrap().len(), 5);
+        assert_eq!(names(&all, &root).unwrap().len(), 5);
         let flat = Walk {
             recursive: false,
+            ..walk.clone()
+        };
+        assert!(names(&flat, &root).is_err());
+        assert_eq!(names(&flat, &root.join("b.txt")).unwrap(), ["b.txt"]);
+
+        fs::create_dir(root.join("empty")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("sub/up")).unwrap();
+        let full = Walk {
+            empty_dirs: false,
+            ..walk.clone()
+        };
+        let found = names(&full, &root).unwrap();
+        assert_eq!(found, ["d", "d/b.txt", "d/sub", "d/sub/a.txt", "d/sub/up"]);
+        let circle = Walk {
+            dereference_symlinks: true,
             ..walk
         };
-        assert!(names(flat, &root).is_err());
-        assert_eq!(names(flat, &root.join("b.txt")).unwrap(), ["b.txt"]);
+        assert!(names(&circle, &root).is_err());
     }
 }

@@ -7,6 +7,7 @@ use ipfs_cluster_ctl::client::Bandwidth;
 use ipfs_cluster_protocol::{
     api::{
         add::AddedOutput,
+        content::{ContentEntry, ContentKind},
         error::ErrorBody,
         gc::RepoGc,
         id::{Id, Version},
@@ -218,6 +219,18 @@ impl Text for AddedOutput {
     fn text(&self) -> String {
         let cid = self.cid.map_or_else(String::new, |c| c.to_string());
         format!("added {cid} {}\n", self.name)
+    }
+}
+
+impl Text for ContentEntry {
+    /// As `ipfs ls` has it: CID, size, name; folders with a slash and without a size.
+    fn text(&self) -> String {
+        let cid = self.cid.map_or_else(String::new, |c| c.to_string());
+        match (self.kind, &self.target) {
+            (ContentKind::Directory, _) => format!("{cid} - {}/\n", self.name),
+            (_, Some(target)) => format!("{cid} {} {} -> {target}\n", self.size, self.name),
+            (_, None) => format!("{cid} {} {}\n", self.size, self.name),
+        }
     }
 }
 

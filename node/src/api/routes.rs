@@ -12,7 +12,7 @@ use super::{
     rest::{
         Rest, Segment,
         add::{self, body},
-        allocations, health, id, metrics, peers,
+        allocations, content, health, id, metrics, peers,
         pins::{self, IpfsPath},
     },
 };
@@ -24,6 +24,7 @@ pub(crate) fn routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
         pin_routes,
         path_routes,
         list_routes,
+        content_routes,
         health_routes,
         metric_routes,
     ];
@@ -181,6 +182,25 @@ fn list_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
         .or(gc)
         .unify()
         .boxed()
+}
+
+fn content_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {
+    let stat = warp::path!("ipfs" / "stat")
+        .and(warp::get())
+        .and(with(rest))
+        .and(query())
+        .then(content::stat);
+    let list = warp::path!("ipfs" / "ls")
+        .and(warp::get())
+        .and(with(rest))
+        .and(query())
+        .then(content::ls);
+    let cat = warp::path!("ipfs" / "cat")
+        .and(warp::get())
+        .and(with(rest))
+        .and(query())
+        .then(content::cat);
+    stat.or(list).unify().or(cat).unify().boxed()
 }
 
 fn health_routes(rest: &Rest) -> BoxedFilter<(Reply,)> {

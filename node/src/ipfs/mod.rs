@@ -14,8 +14,11 @@ pub mod embedded;
 pub(crate) mod holds;
 pub mod http;
 pub mod kubo;
+pub(crate) mod read;
 #[cfg(test)]
 mod scripted;
+pub(crate) mod tar;
+pub(crate) mod walk;
 
 /// Why a call to the IPFS node failed.
 #[derive(Debug, Clone, thiserror::Error)]

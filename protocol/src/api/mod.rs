@@ -5,6 +5,7 @@
 
 pub mod add;
 pub mod bandwidth;
+pub mod content;
 pub mod duration;
 pub mod error;
 pub mod gc;

@@ -2,6 +2,8 @@
 
 use multihash::Multihash;
 use multihash_codetable::{Code, MultihashDigest};
+use sha2::{Digest, Sha256};
+use sha3::digest::{ExtendableOutput, Update};
 
 use crate::id::Cid;
 
@@ -10,60 +12,114 @@ pub const DIGEST_BYTES_MIN: usize = 20;
 /// Multihash code of the identity function: the digest is the data.
 pub const IDENTITY: u64 = 0x00;
 
-/// A hash function that blocks may be named by.
+/// A hash function that blocks may be named by: those that Kubo computes and finds safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HashFunction(Code);
+pub struct HashFunction(Algorithm);
 
-/// Names as Kubo's `--hash` has them.
-const FUNCTIONS: [(&str, Code); 9] = [
-    ("sha2-256", Code::Sha2_256),
-    ("sha2-512", Code::Sha2_512),
-    ("sha3-224", Code::Sha3_224),
-    ("sha3-256", Code::Sha3_256),
-    ("sha3-384", Code::Sha3_384),
-    ("sha3-512", Code::Sha3_512),
-    ("blake2b-256", Code::Blake2b256),
-    ("blake2b-512", Code::Blake2b512),
-    ("blake3", Code::Blake3_256),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    Code(Code),
+    Sha1,
+    DoubleSha2,
+    Shake256,
+    /// With a digest of so many bytes.
+    Blake2b(u8),
+}
+
+/// Names as Kubo's `--hash` has them, and multihash codes. `blake2b-160` to `blake2b-512` are apart.
+const FUNCTIONS: [(&str, u64, Algorithm); 14] = [
+    ("sha1", 0x11, Algorithm::Sha1),
+    ("sha2-256", 0x12, Algorithm::Code(Code::Sha2_256)),
+    ("sha2-512", 0x13, Algorithm::Code(Code::Sha2_512)),
+    ("sha3-512", 0x14, Algorithm::Code(Code::Sha3_512)),
+    ("sha3-384", 0x15, Algorithm::Code(Code::Sha3_384)),
+    ("sha3-256", 0x16, Algorithm::Code(Code::Sha3_256)),
+    ("sha3-224", 0x17, Algorithm::Code(Code::Sha3_224)),
+    ("shake-256", 0x19, Algorithm::Shake256),
+    ("keccak-256", 0x1b, Algorithm::Code(Code::Keccak256)),
+    ("keccak-512", 0x1d, Algorithm::Code(Code::Keccak512)),
+    ("blake3", 0x1e, Algorithm::Code(Code::Blake3_256)),
+    ("dbl-sha2-256", 0x56, Algorithm::DoubleSha2),
+    ("blake2s-256", 0xb260, Algorithm::Code(Code::Blake2s256)),
+    // What Kubo takes `sha3` for.
+    ("sha3", 0x14, Algorithm::Code(Code::Sha3_512)),
 ];
+/// The multihash code of BLAKE2b with a digest of no bytes.
+const BLAKE2B: u64 = 0xb200;
+/// Bytes of its digest.
+const BLAKE2B_BYTES: std::ops::RangeInclusive<u8> = DIGEST_BYTES_MIN as u8..=64;
 
 impl HashFunction {
     /// The usual one.
-    pub const SHA2_256: Self = Self(Code::Sha2_256);
+    pub const SHA2_256: Self = Self(Algorithm::Code(Code::Sha2_256));
 
-    /// Finds a function by its multicodec name.
+    /// Finds a function by its multicodec name, in any case.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
-        let found = FUNCTIONS.iter().find(|(n, _)| *n == name)?;
-        Some(Self(found.1))
+        let name = name.to_ascii_lowercase();
+        if let Some(found) = FUNCTIONS.iter().find(|(n, ..)| *n == name) {
+            return Some(Self(found.2));
+        }
+        let bits: u64 = name.strip_prefix("blake2b-")?.parse().ok()?;
+        let bytes = (bits % 8 == 0).then_some(bits / 8)?;
+        Self::by_code(BLAKE2B + bytes).filter(|found| found.name() == name)
     }
 
     /// Finds a function by its multihash code.
     #[must_use]
     pub fn by_code(code: u64) -> Option<Self> {
-        let found = FUNCTIONS.iter().find(|(_, c)| u64::from(*c) == code)?;
-        Some(Self(found.1))
+        if let Some(found) = FUNCTIONS.iter().find(|(_, c, _)| *c == code) {
+            return Some(Self(found.2));
+        }
+        let bytes = u8::try_from(code.checked_sub(BLAKE2B)?).ok()?;
+        let known = BLAKE2B_BYTES.contains(&bytes);
+        known.then_some(Self(Algorithm::Blake2b(bytes)))
     }
 
     /// Its multihash code.
     #[must_use]
     pub fn code(self) -> u64 {
-        self.0.into()
+        match self.0 {
+            Algorithm::Code(code) => code.into(),
+            Algorithm::Sha1 => 0x11,
+            Algorithm::DoubleSha2 => 0x56,
+            Algorithm::Shake256 => 0x19,
+            Algorithm::Blake2b(bytes) => BLAKE2B + u64::from(bytes),
+        }
     }
 
     /// Its multicodec name.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        FUNCTIONS
-            .iter()
-            .find(|(_, c)| *c == self.0)
-            .map_or("", |(n, _)| n)
+    pub fn name(self) -> String {
+        match self.0 {
+            Algorithm::Blake2b(bytes) => format!("blake2b-{}", u32::from(bytes) * 8),
+            other => {
+                let found = FUNCTIONS.iter().find(|(.., a)| *a == other);
+                found.map_or_else(String::new, |(n, ..)| (*n).to_string())
+            }
+        }
     }
 
     /// The multihash of `data`.
     #[must_use]
     pub fn digest(self, data: &[u8]) -> Multihash<64> {
-        self.0.digest(data)
+        let digest = match self.0 {
+            Algorithm::Code(code) => return code.digest(data),
+            Algorithm::Sha1 => sha1::Sha1::digest(data).to_vec(),
+            Algorithm::DoubleSha2 => Sha256::digest(Sha256::digest(data)).to_vec(),
+            Algorithm::Shake256 => {
+                let mut shake = sha3::Shake256::default();
+                shake.update(data);
+                shake.finalize_boxed(64).to_vec()
+            }
+            Algorithm::Blake2b(bytes) => {
+                let mut params = blake2b_simd::Params::new();
+                let hash = params.hash_length(usize::from(bytes)).hash(data);
+                hash.as_bytes().to_vec()
+            }
+        };
+        // No function here has more than the 64 bytes that fit.
+        Multihash::wrap(self.code(), &digest).unwrap_or_default()
     }
 }
 
@@ -165,10 +221,13 @@ mod tests {
 
     #[test]
     fn every_function_names_and_checks() {
-        for (name, code) in FUNCTIONS {
+        let blake2b: Vec<String> = (20..=64).map(|n| format!("blake2b-{}", n * 8)).collect();
+        let names = FUNCTIONS.iter().map(|f| f.0).filter(|n| *n != "sha3");
+        for name in names.chain(blake2b.iter().map(String::as_str)) {
             let function = HashFunction::by_name(name).unwrap();
-            assert_eq!(HashFunction::by_code(code.into()), Some(function));
+            assert_eq!(HashFunction::by_code(function.code()), Some(function));
             assert_eq!(function.name(), name);
+            assert_eq!(function.digest(b"data").code(), function.code());
             let cid = Cid(cid::Cid::new_v1(
                 super::super::RAW,
                 function.digest(b"data"),
@@ -176,7 +235,51 @@ mod tests {
             assert_eq!(verify(&cid, b"data"), Ok(()));
             assert_eq!(verify(&cid, b"date"), Err(VerifyError::Mismatch(cid)));
         }
-        assert_eq!(HashFunction::by_name("sha2"), None);
+        for unknown in [
+            "sha2",
+            "blake2b-152",
+            "blake2b-161",
+            "blake2b-0256",
+            "blake2b-520",
+            "md5",
+        ] {
+            assert_eq!(HashFunction::by_name(unknown), None, "{unknown}");
+        }
+        assert_eq!(
+            HashFunction::by_name("SHA3"),
+            HashFunction::by_name("sha3-512")
+        );
+    }
+
+    #[test]
+    fn digests_are_those_of_their_specifications() {
+        // FIPS 202 and the Bitcoin wiki's example; BLAKE2b-160 from its reference implementation.
+        for (name, data, digest) in [
+            (
+                "shake-256",
+                "",
+                "46b9dd2b0ba88d13233b3feb743eeb243fcd52ea62b81b82b50c27646ed5762f\
+                 d75dc4ddd8c0f200cb05019d67b592f6fc821c49479ab48640292eacb3b7c4be",
+            ),
+            (
+                "dbl-sha2-256",
+                "hello",
+                "9595c9df90075148eb06860365df33584b75bff782a510c6cd4883a419833d50",
+            ),
+            (
+                "blake2b-160",
+                "",
+                "3345524abf6bbe1809449224b5972c41790b6cf2",
+            ),
+            (
+                "keccak-256",
+                "",
+                "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470",
+            ),
+        ] {
+            let made = HashFunction::by_name(name).unwrap().digest(data.as_bytes());
+            assert_eq!(hex::encode(made.digest()), digest, "{name}");
+        }
     }
 
     #[test]
@@ -205,11 +308,11 @@ mod tests {
 
     #[test]
     fn an_unknown_function_is_named() {
-        let hash = Multihash::wrap(0x11, &[7; 20]).unwrap();
+        let hash = Multihash::wrap(0xd5, &[7; 20]).unwrap();
         let cid = Cid(cid::Cid::new_v1(0x55, hash));
         let error = verify(&cid, b"").unwrap_err().to_string();
         assert!(
-            error.ends_with("hash function 0x11 is not supported"),
+            error.ends_with("hash function 0xd5 is not supported"),
             "{error}"
         );
     }

@@ -7,6 +7,7 @@ use super::{
     chunk::Chunker,
     layout::FileTree,
     options::{ImportOptions, OptionsError},
+    unixfs::Attributes,
 };
 
 /// One file being imported. Holds one chunk and the open edge of the tree, whatever the file's size.
@@ -14,6 +15,7 @@ use super::{
 pub struct FileImport {
     chunker: Chunker,
     tree: FileTree,
+    attributes: Attributes,
 }
 
 impl FileImport {
@@ -22,7 +24,14 @@ impl FileImport {
         Ok(Self {
             chunker: Chunker::new(options.chunker)?,
             tree: FileTree::new(options.clone())?,
+            attributes: Attributes::default(),
         })
+    }
+
+    /// The same with permissions and time, which its root will carry unless it is a raw leaf.
+    #[must_use]
+    pub fn with_attributes(self, attributes: Attributes) -> Self {
+        Self { attributes, ..self }
     }
 
     /// Adds bytes; finished blocks go to `out`, children before parents.
@@ -37,6 +46,6 @@ impl FileImport {
         if let Some(chunk) = self.chunker.finish() {
             self.tree.push(chunk, out);
         }
-        self.tree.finish(out)
+        self.tree.finish(self.attributes, out)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     DAG_CBOR, DAG_JSON, DAG_PB, RAW,
+    cbor::{self, CborError},
     dag_pb::{DagPbError, Node},
 };
 use crate::id::Cid;
@@ -22,7 +23,7 @@ pub enum LinksError {
     DagPb(#[from] DagPbError),
     /// Not the dag-cbor it should be.
     #[error("dag-cbor: {0}")]
-    DagCbor(&'static str),
+    DagCbor(#[from] CborError),
     /// Not the dag-json it should be.
     #[error("dag-json: {0}")]
     DagJson(String),
@@ -33,78 +34,9 @@ pub fn links(cid: &Cid, block: &[u8]) -> Result<Vec<Cid>, LinksError> {
     match cid.0.codec() {
         RAW | CBOR | JSON => Ok(vec![]),
         DAG_PB => Ok(Node::decode(block)?.links.iter().map(|l| l.cid).collect()),
-        DAG_CBOR => cbor_links(block),
+        DAG_CBOR => Ok(cbor::links(block)?),
         DAG_JSON => json_links(block),
         other => Err(LinksError::Codec(other)),
-    }
-}
-
-/// Walks CBOR item by item (a counter stands for the stack) and takes the byte strings of tag 42.
-fn cbor_links(block: &[u8]) -> Result<Vec<Cid>, LinksError> {
-    const END: LinksError = LinksError::DagCbor("unexpected end of data");
-    let mut rest = block;
-    let mut out = vec![];
-    let mut todo = 1u64;
-    while todo > 0 {
-        todo -= 1;
-        let (major, n) = cbor_head(&mut rest)?;
-        let more = match major {
-            2 | 3 => {
-                let len = usize::try_from(n).map_err(|_| END)?;
-                rest = rest.get(len..).ok_or(END)?;
-                0
-            }
-            4 => n,
-            5 => n.checked_mul(2).ok_or(END)?,
-            6 if n == 42 => {
-                out.push(cbor_cid(&mut rest)?);
-                0
-            }
-            6 => return Err(LinksError::DagCbor("a tag other than 42")),
-            _ => 0,
-        };
-        // Each item takes a byte at least.
-        todo = todo.checked_add(more).ok_or(END)?;
-        if todo > rest.len() as u64 {
-            return Err(END);
-        }
-    }
-    if rest.is_empty() {
-        Ok(out)
-    } else {
-        Err(LinksError::DagCbor("bytes follow the value"))
-    }
-}
-
-/// Major type and argument of the next item.
-fn cbor_head(rest: &mut &[u8]) -> Result<(u8, u64), LinksError> {
-    const END: LinksError = LinksError::DagCbor("unexpected end of data");
-    let (&first, tail) = rest.split_first().ok_or(END)?;
-    *rest = tail;
-    let len = match first & 31 {
-        short @ 0..=23 => return Ok((first >> 5, u64::from(short))),
-        24 => 1,
-        25 => 2,
-        26 => 4,
-        27 => 8,
-        _ => return Err(LinksError::DagCbor("a length that is not definite")),
-    };
-    let (argument, tail) = rest.split_at_checked(len).ok_or(END)?;
-    *rest = tail;
-    let n = argument.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
-    Ok((first >> 5, n))
-}
-
-/// The byte string behind tag 42: a zero byte (multibase identity), then the CID.
-fn cbor_cid(rest: &mut &[u8]) -> Result<Cid, LinksError> {
-    const BAD: LinksError = LinksError::DagCbor("a link is not a CID");
-    let (major, len) = cbor_head(rest)?;
-    let len = usize::try_from(len).map_err(|_| BAD)?;
-    let (bytes, tail) = rest.split_at_checked(len).ok_or(BAD)?;
-    *rest = tail;
-    match bytes.split_first() {
-        Some((0, cid)) if major == 2 => Cid::from_bytes(cid).map_err(|_| BAD),
-        _ => Err(BAD),
     }
 }
 

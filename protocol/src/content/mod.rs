@@ -1,24 +1,30 @@
 //! Content formats: bytes to blocks and back, as small machines that hold no more than they must.
 //!
-//! - to blocks: [`chunk`] cuts, [`layout`] (with [`balanced`]) builds the tree, [`import`] joins both
-//!   for a file, [`directory`] and [`tree`] for folders, all under [`options`];
+//! - to blocks: [`chunk`] cuts, [`layout`] builds the tree, [`import`] joins both for a file,
+//!   [`directory`] (with [`hamt`] for the large ones) and [`tree`] for folders, all under [`options`];
 //! - the blocks themselves: [`dag_pb`], [`unixfs`], and [`hash`], which names and checks them;
-//! - back: [`links`] (children of any block), [`read`] (bytes of a file), [`path`] (names in folders).
+//! - back: [`links`] (children of any block), [`read`] (bytes of a file), [`path`] (names in folders),
+//!   [`list`] (what is in a folder);
+//! - in archives: [`car`].
 //!
 //! **Architecture invariant:** blocks come from strangers. Nothing here panics on any bytes, recurses
 //! by their depth, or allocates by a length they claim.
 
-pub mod balanced;
+pub mod car;
+mod cbor;
 pub mod chunk;
 pub mod dag_pb;
 pub mod directory;
+mod hamt;
 pub mod hash;
 pub mod import;
 pub mod layout;
 pub mod links;
+pub mod list;
 pub mod options;
 pub mod path;
 pub mod read;
+mod shard;
 pub mod tree;
 pub mod unixfs;
 mod wire;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     id::Cid,
-    limits::{CHUNK_BYTES_MAX, FILE_LINKS_MAX},
+    limits::{CHUNK_BYTES_MAX, DIRECTORY_BYTES_MAX, FILE_LINKS_MAX, HAMT_FANOUT_MAX},
 };
 use multihash::Multihash;
 
@@ -70,6 +70,27 @@ impl Naming {
     }
 }
 
+/// How folders become blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderOptions {
+    /// Bytes of names and CIDs that one block holds; a folder with more is sharded.
+    pub bytes_max: usize,
+    /// Links that one block holds, where that is bounded too.
+    pub links_max: Option<usize>,
+    /// Links of a block of a sharded folder: a power of two.
+    pub fanout: usize,
+}
+
+impl Default for FolderOptions {
+    fn default() -> Self {
+        Self {
+            bytes_max: DIRECTORY_BYTES_MAX,
+            links_max: None,
+            fanout: 256,
+        }
+    }
+}
+
 /// How content is imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportOptions {
@@ -83,6 +104,8 @@ pub struct ImportOptions {
     pub raw_leaves: bool,
     /// Links of a node of a file at most.
     pub file_links_max: usize,
+    /// How folders become blocks.
+    pub folders: FolderOptions,
 }
 
 impl Default for ImportOptions {
@@ -97,6 +120,7 @@ impl Default for ImportOptions {
             },
             raw_leaves: false,
             file_links_max: 174,
+            folders: FolderOptions::default(),
         }
     }
 }
@@ -113,12 +137,21 @@ pub enum OptionsError {
     /// A chunk larger than a block may be.
     #[error("chunker parameters may not exceed the maximum chunk size of {CHUNK_BYTES_MAX}")]
     ChunkTooLarge,
-    /// Rabin's three numbers are not in order.
-    #[error("rabin chunker: 16 <= min < avg < max is required")]
-    Rabin,
+    /// Rabin's window would not fit.
+    #[error("rabin min must be greater than 16")]
+    RabinMin,
+    /// Rabin's numbers are not in order.
+    #[error("incorrect format: rabin-{0} must be smaller than rabin-{1}")]
+    RabinOrder(&'static str, &'static str),
     /// Only 0 and 1 exist.
     #[error("bad CID Version: unknown CID version: {0}")]
     CidVersion(u64),
+    /// No such hash function, or none that is safe.
+    #[error("hash function name not known")]
+    Hash,
+    /// Nanoseconds of no time.
+    #[error("option \"mtime-nsecs\" requires \"mtime\" to be provided as well")]
+    NanosAlone,
     /// Version 0 has sha2-256 only.
     #[error("invalid cid: invalid v0 prefix")]
     V0Hash,
@@ -128,21 +161,38 @@ pub enum OptionsError {
     /// A name holds at most 64 bytes here.
     #[error("blocks of at most 64 bytes can be inlined, not {0}")]
     Inline(usize),
-    /// Known, and not to be had in this version.
-    #[error("{0} is not supported yet")]
-    Unsupported(&'static str),
+    /// A shard's width is written in whole bytes and taken from whole bits.
+    #[error(
+        "HAMT fanout must be a positive power of 2 and a multiple of 8, at most {HAMT_FANOUT_MAX}, not {0}"
+    )]
+    Fanout(usize),
+    /// Two names of one folder whose hashes are the same.
+    #[error("sharded directory too deep")]
+    TooDeep,
 }
 
 impl FromStr for ChunkerSpec {
     type Err = OptionsError;
 
-    /// `size-N`, `rabin`, `rabin-AVG`, `rabin-MIN-AVG-MAX`, `buzhash`, `default` or nothing.
+    /// `size-N`, `rabin`, `rabin-AVG`, `rabin-MIN-AVG-MAX` (also with `min:` and so on before the
+    /// numbers), `buzhash`, `default` or nothing.
     fn from_str(text: &str) -> Result<Self, OptionsError> {
         let unknown = || OptionsError::Chunker(text.chars().take(64).collect());
-        let number = |t: &str| t.parse::<usize>().map_err(|_| unknown());
         let mut parts = text.split('-');
         let head = parts.next().unwrap_or_default();
-        let numbers = parts.map(number).collect::<Result<Vec<_>, _>>()?;
+        let labels: &[&str] = match (head, text.matches('-').count()) {
+            ("rabin", 3) => &["min:", "avg:", "max:"],
+            _ => &[],
+        };
+        let number = |(at, part): (usize, &str)| {
+            let label = labels.get(at).copied().unwrap_or_default();
+            let digits = part.strip_prefix(label).unwrap_or(part);
+            digits.parse::<usize>().map_err(|_| unknown())
+        };
+        let numbers = parts
+            .enumerate()
+            .map(number)
+            .collect::<Result<Vec<_>, _>>()?;
         match (head, numbers.as_slice()) {
             ("" | "default", []) => Ok(Self::Size(256 * 1024)),
             ("size", [size]) => Ok(Self::Size(*size)),
@@ -175,8 +225,12 @@ impl ChunkerSpec {
             Self::Size(0) => Err(OptionsError::ChunkZero),
             Self::Size(n) if n > CHUNK_BYTES_MAX => Err(OptionsError::ChunkTooLarge),
             Self::Rabin { max, .. } if max > CHUNK_BYTES_MAX => Err(OptionsError::ChunkTooLarge),
-            Self::Rabin { min, avg, max } if min < 16 || min >= avg || avg >= max => {
-                Err(OptionsError::Rabin)
+            Self::Rabin { min, .. } if min < 16 => Err(OptionsError::RabinMin),
+            Self::Rabin { min, avg, .. } if min >= avg => {
+                Err(OptionsError::RabinOrder("min", "avg"))
+            }
+            Self::Rabin { avg, max, .. } if avg >= max => {
+                Err(OptionsError::RabinOrder("avg", "max"))
             }
             Self::Size(_) | Self::Rabin { .. } | Self::Buzhash => Ok(()),
         }
@@ -200,6 +254,10 @@ impl ImportOptions {
         if !(2..=FILE_LINKS_MAX).contains(&self.file_links_max) {
             return Err(OptionsError::FileLinks(self.file_links_max));
         }
+        let fanout = self.folders.fanout;
+        if !fanout.is_power_of_two() || !(8..=HAMT_FANOUT_MAX).contains(&fanout) {
+            return Err(OptionsError::Fanout(fanout));
+        }
         Ok(())
     }
 }
@@ -220,6 +278,8 @@ mod tests {
             max: 393_216,
         };
         assert_eq!(ok("rabin"), rabin);
+        assert_eq!(ok("rabin-262144"), rabin);
+        assert_eq!(ok("rabin-min:87381-avg:262144-max:393216"), rabin);
         assert_eq!(
             "foo".parse::<ChunkerSpec>().unwrap_err().to_string(),
             "unrecognized chunker option: foo"
@@ -231,6 +291,7 @@ mod tests {
             "rabin-1-2",
             "buzhash-1",
             "size-1-2",
+            "rabin-avg:1-2-3",
         ] {
             assert!(bad.parse::<ChunkerSpec>().is_err(), "{bad}");
         }
@@ -255,5 +316,20 @@ mod tests {
         options = ImportOptions::default();
         options.file_links_max = 1;
         assert_eq!(options.check(), Err(OptionsError::FileLinks(1)));
+        options = ImportOptions::default();
+        for (text, error) in [
+            ("rabin-15-20-30", OptionsError::RabinMin),
+            ("rabin-20-20-30", OptionsError::RabinOrder("min", "avg")),
+            ("rabin-20-30-30", OptionsError::RabinOrder("avg", "max")),
+            ("rabin-2000000", OptionsError::ChunkTooLarge),
+        ] {
+            options.chunker = text.parse().unwrap();
+            assert_eq!(options.check(), Err(error), "{text}");
+        }
+        options = ImportOptions::default();
+        for fanout in [0, 4, 100, 2 * HAMT_FANOUT_MAX] {
+            options.folders.fanout = fanout;
+            assert_eq!(options.check(), Err(OptionsError::Fanout(fanout)));
+        }
     }
 }

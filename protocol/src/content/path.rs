@@ -3,6 +3,8 @@
 use super::{
     DAG_PB,
     dag_pb::{DagPbError, Node},
+    hamt::NameHash,
+    shard::Shard,
     unixfs::{Kind, UnixFs, UnixFsError},
 };
 use crate::{
@@ -41,9 +43,23 @@ pub enum PathError {
     /// Names below something that has none.
     #[error("{0} is not a folder")]
     NotAFolder(Cid),
-    /// A folder spread over many blocks.
-    #[error("{0}: sharded folders are not supported yet")]
-    Sharded(Cid),
+    /// A node of a sharded folder that is none.
+    #[error("{cid} is not a part of a sharded folder: {why}")]
+    Shard {
+        /// The node.
+        cid: Cid,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A trie nobody would build.
+    #[error("{0}: the sharded folder is too deep")]
+    TooDeep(Cid),
+    /// A trie of more blocks than are read.
+    #[error("{0}: the sharded folder has too many blocks")]
+    TooLarge(Cid),
+    /// Neither raw nor UnixFS.
+    #[error("{0} is not UnixFS")]
+    NotUnixFs(Cid),
     /// A broken block.
     #[error(transparent)]
     DagPb(#[from] DagPbError),
@@ -76,24 +92,78 @@ impl ContentPath {
     }
 }
 
-/// The entry `name` of the folder `block`.
-pub fn child(cid: &Cid, block: &[u8], name: &str) -> Result<Cid, PathError> {
-    if cid.0.codec() != DAG_PB {
-        return Err(PathError::NotAFolder(*cid));
-    }
-    let node = Node::decode(block)?;
-    match UnixFs::decode(node.data.as_deref().ok_or(UnixFsError::Missing)?)?.kind {
-        Kind::Directory => {}
-        Kind::HamtShard => return Err(PathError::Sharded(*cid)),
-        Kind::Raw | Kind::File | Kind::Metadata | Kind::Symlink => {
-            return Err(PathError::NotAFolder(*cid));
+/// The search for one name in a folder, block by block.
+///
+/// [`Lookup::wanted`] names the block to read next, [`Lookup::supply`] takes it.
+#[derive(Debug)]
+pub struct Lookup {
+    name: String,
+    /// The folder, for messages.
+    under: Cid,
+    wanted: Cid,
+    /// Of the name, as far as it is not used up.
+    hash: NameHash,
+    /// Levels of a sharded folder gone down.
+    level: usize,
+}
+
+impl Lookup {
+    /// Starts at the root of a folder.
+    #[must_use]
+    pub fn new(folder: Cid, name: &str) -> Self {
+        Self {
+            hash: NameHash::new(name.as_bytes()),
+            name: name.to_string(),
+            under: folder,
+            wanted: folder,
+            level: 0,
         }
     }
-    let found = node.links.iter().find(|l| l.name == name.as_bytes());
-    found.map(|l| l.cid).ok_or_else(|| PathError::NoLink {
-        name: name.to_string(),
-        under: *cid,
-    })
+
+    /// The block that comes next.
+    #[must_use]
+    pub fn wanted(&self) -> Cid {
+        self.wanted
+    }
+
+    /// Takes the block that was wanted; the entry, or None while another block is wanted.
+    pub fn supply(&mut self, block: &[u8]) -> Result<Option<Cid>, PathError> {
+        let cid = self.wanted;
+        if cid.0.codec() != DAG_PB {
+            return Err(PathError::NotAFolder(cid));
+        }
+        let node = Node::decode(block)?;
+        let fs = UnixFs::decode(node.data.as_deref().ok_or(UnixFsError::Missing)?)?;
+        let name = self.name.as_bytes();
+        let found = match fs.kind {
+            Kind::Directory if self.level == 0 => {
+                let found = node.links.iter().find(|link| link.name == name);
+                found.map(|link| (link, true))
+            }
+            Kind::HamtShard => {
+                let shard = Shard::read(&cid, &fs)?;
+                let place = self.hash.next(shard.fanout);
+                let place = place.ok_or(PathError::TooDeep(self.under))?;
+                let found = shard.find(&node.links, place, name);
+                let is_entry = |link| Ok::<_, PathError>(!shard.name(&cid, link)?.is_empty());
+                let found = found.map(|link| Ok::<_, PathError>((link, is_entry(link)?)));
+                found.transpose()?
+            }
+            _ => return Err(PathError::NotAFolder(cid)),
+        };
+        match found {
+            Some((link, true)) => Ok(Some(link.cid)),
+            Some((link, false)) => {
+                self.level += 1;
+                self.wanted = link.cid;
+                Ok(None)
+            }
+            None => Err(PathError::NoLink {
+                name: self.name.clone(),
+                under: self.under,
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -122,19 +192,18 @@ mod tests {
     #[test]
     fn a_missing_entry_is_told_in_kubos_words() {
         let cid = CID.parse().unwrap();
-        let error = child(&cid, &[0x0a, 2, 8, 1], "nope").unwrap_err();
+        let supply = |block: &[u8], name| Lookup::new(cid, name).supply(block);
+        let error = supply(&[0x0a, 2, 8, 1], "nope").unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("no link named \"nope\" under {CID}")
         );
-        assert_eq!(
-            child(&cid, &[0x0a, 2, 8, 2], "x"),
-            Err(PathError::NotAFolder(cid))
-        );
-        assert_eq!(
-            child(&cid, &[0x0a, 2, 8, 5], "x"),
-            Err(PathError::Sharded(cid))
-        );
-        assert!(child(&cid, &[1, 2, 3], "x").is_err());
+        let file = supply(&[0x0a, 2, 8, 2], "x");
+        assert_eq!(file, Err(PathError::NotAFolder(cid)));
+        assert!(matches!(
+            supply(&[0x0a, 2, 8, 5], "x"),
+            Err(PathError::Shard { .. })
+        ));
+        assert!(supply(&[1, 2, 3], "x").is_err());
     }
 }

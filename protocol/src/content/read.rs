@@ -3,7 +3,7 @@
 //! [`FileRead::wanted`] names the block to read next (and the ones after it, so that they can be
 //! fetched meanwhile), [`FileRead::supply`] takes it and gives the bytes it holds.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::{
     DAG_PB, RAW,
@@ -40,20 +40,36 @@ pub enum ReadError {
 pub struct FileRead {
     /// Links still to follow, one list per level, each reversed.
     stack: Vec<Vec<Cid>>,
+    /// Bytes to pass over before the first one asked for.
+    skip: u64,
+    /// Bytes still asked for.
+    left: u64,
 }
 
 impl FileRead {
     /// Starts at the root of a file.
     #[must_use]
     pub fn new(root: Cid) -> Self {
+        Self::range(root, 0, u64::MAX)
+    }
+
+    /// Starts at the root of a file of which only `length` bytes from `offset` on are wanted. What
+    /// lies before is passed over by the sizes that inner nodes state, without being read.
+    #[must_use]
+    pub fn range(root: Cid, offset: u64, length: u64) -> Self {
         Self {
             stack: vec![vec![root]],
+            skip: offset,
+            left: length,
         }
     }
 
     /// The block that comes next; None at the end of the file.
     #[must_use]
     pub fn wanted(&self) -> Option<Cid> {
+        if self.left == 0 {
+            return None;
+        }
         self.stack
             .iter()
             .rev()
@@ -78,7 +94,7 @@ impl FileRead {
             return Ok(Bytes::new());
         };
         match cid.0.codec() {
-            RAW => return Ok(block),
+            RAW => return Ok(self.part(block)),
             DAG_PB => {}
             _ => return Err(ReadError::NotAFile(cid)),
         }
@@ -90,14 +106,42 @@ impl FileRead {
             Kind::Symlink => return Err(ReadError::Symlink),
             Kind::Metadata => return Err(ReadError::NotAFile(cid)),
         }
-        if !node.links.is_empty() {
+        let held = self.part(fs.data.unwrap_or_default().into());
+        let mut links = node.links.iter().map(|l| l.cid);
+        // Sizes that do not fit the links are of no use; the reading is right without them.
+        if fs.block_sizes.len() == node.links.len() {
+            let passed = fs.block_sizes.iter().take_while(|size| {
+                let pass = **size <= self.skip && self.skip > 0;
+                self.skip -= if pass { **size } else { 0 };
+                pass
+            });
+            let passed = passed.count();
+            // `nth` counts from 0.
+            if passed > 0 {
+                links.nth(passed - 1);
+            }
+        }
+        if links.len() > 0 {
             if self.stack.len() >= FILE_DEPTH_MAX {
                 return Err(ReadError::TooDeep);
             }
-            self.stack
-                .push(node.links.iter().rev().map(|l| l.cid).collect());
+            self.stack.push(links.rev().collect());
         }
-        Ok(fs.data.unwrap_or_default().into())
+        Ok(held)
+    }
+
+    /// What is asked for of these bytes, which are the next of the file.
+    fn part(&mut self, mut bytes: Bytes) -> Bytes {
+        let skipped = self.skip.min(bytes.len() as u64);
+        self.skip -= skipped;
+        bytes.advance(skipped as usize);
+        let taken = self.left.min(bytes.len() as u64);
+        // Without a bound there is nothing to count.
+        if self.left != u64::MAX {
+            self.left -= taken;
+        }
+        bytes.truncate(taken as usize);
+        bytes
     }
 }
 
@@ -111,11 +155,11 @@ mod tests {
     use crate::content::{
         dag_pb::Link,
         import::FileImport,
-        options::{ChunkerSpec, ImportOptions},
+        options::{ChunkerSpec, ImportOptions, Layout},
     };
 
-    fn read(root: Cid, blocks: &BTreeMap<Cid, Bytes>) -> Result<Vec<u8>, ReadError> {
-        let (mut file, mut out) = (FileRead::new(root), vec![]);
+    fn read(mut file: FileRead, blocks: &BTreeMap<Cid, Bytes>) -> Result<Vec<u8>, ReadError> {
+        let mut out = vec![];
         while let Some(cid) = file.wanted() {
             out.extend(file.supply(blocks[&cid].clone())?);
         }
@@ -129,9 +173,15 @@ mod tests {
             size in 1usize..60,
             file_links_max in 2usize..6,
             raw_leaves in any::<bool>(),
+            trickle in any::<bool>(),
+            (offset, length) in (0usize..4000, 0usize..4000),
         ) {
             let options = ImportOptions {
-                chunker: ChunkerSpec::Size(size), file_links_max, raw_leaves, ..ImportOptions::default()
+                chunker: ChunkerSpec::Size(size),
+                layout: if trickle { Layout::Trickle } else { Layout::Balanced },
+                file_links_max,
+                raw_leaves,
+                ..ImportOptions::default()
             };
             let (mut import, mut out) = (FileImport::new(&options).unwrap(), vec![]);
             import.write(Bytes::from(data.clone()), &mut out);
@@ -139,7 +189,11 @@ mod tests {
             prop_assert_eq!(root.file_size, data.len() as u64);
             prop_assert_eq!(out.last().unwrap().cid, root.cid);
             let blocks = out.into_iter().map(|b| (b.cid, b.data)).collect();
-            prop_assert_eq!(read(root.cid, &blocks), Ok(data));
+            prop_assert_eq!(read(FileRead::new(root.cid), &blocks), Ok(data.clone()));
+            let end = offset.saturating_add(length).min(data.len());
+            let part = data.get(offset.min(end)..end).unwrap_or_default().to_vec();
+            let range = FileRead::range(root.cid, offset as u64, length as u64);
+            prop_assert_eq!(read(range, &blocks), Ok(part));
         }
     }
 
@@ -170,7 +224,28 @@ mod tests {
         }
         let root = naming.name(DAG_PB, &node);
         blocks.insert(root, node);
-        assert_eq!(read(root, &blocks), Err(ReadError::TooDeep));
+        assert_eq!(read(FileRead::new(root), &blocks), Err(ReadError::TooDeep));
+    }
+
+    #[test]
+    fn a_range_reads_no_block_it_does_not_need() {
+        let options = ImportOptions {
+            chunker: ChunkerSpec::Size(10),
+            raw_leaves: true,
+            file_links_max: 10,
+            ..ImportOptions::default()
+        };
+        let (mut import, mut out) = (FileImport::new(&options).unwrap(), vec![]);
+        import.write(vec![7; 10_000].into(), &mut out);
+        let root = import.finish(&mut out);
+        let blocks: BTreeMap<_, _> = out.into_iter().map(|b| (b.cid, b.data)).collect();
+        let (mut file, mut supplied) = (FileRead::range(root.cid, 9_990, 10), 0);
+        while let Some(cid) = file.wanted() {
+            file.supply(blocks[&cid].clone()).unwrap();
+            supplied += 1;
+        }
+        // One block per level of 1000 leaves, ten to a node.
+        assert_eq!(supplied, 4);
     }
 
     #[test]

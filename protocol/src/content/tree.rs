@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::{
     Block, Root,
     directory::Directory,
-    options::{Naming, OptionsError},
+    options::{ImportOptions, OptionsError},
+    unixfs::Attributes,
 };
 use crate::limits::PATH_DEPTH_MAX;
 
@@ -29,10 +30,12 @@ pub enum TreeError {
 #[derive(Debug, Default)]
 pub struct Tree {
     files: BTreeMap<Vec<String>, Root>,
-    folders: std::collections::BTreeSet<Vec<String>>,
+    folders: BTreeMap<Vec<String>, Attributes>,
+    /// Of the folder around everything, if there shall be one.
+    wrap: Option<Attributes>,
 }
 
-/// A finished folder and its path (empty for the root).
+/// A finished folder and its path (empty for the wrapping one).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     /// Components joined with `/`.
@@ -45,7 +48,7 @@ impl Tree {
     /// Adds a file or symlink; the folders above it come into being.
     pub fn insert(&mut self, path: &str, root: Root) -> Result<(), TreeError> {
         let parts = split(path)?;
-        if self.folders.contains(&parts) {
+        if self.folders.contains_key(&parts) {
             return Err(TreeError::Clash(path.into()));
         }
         self.add_folders(&parts[..parts.len() - 1], path)?;
@@ -54,9 +57,16 @@ impl Tree {
     }
 
     /// Adds a folder, which may stay empty.
-    pub fn insert_folder(&mut self, path: &str) -> Result<(), TreeError> {
+    pub fn insert_folder(&mut self, path: &str, attributes: Attributes) -> Result<(), TreeError> {
         let parts = split(path)?;
-        self.add_folders(&parts, path)
+        self.add_folders(&parts, path)?;
+        self.folders.insert(parts, attributes);
+        Ok(())
+    }
+
+    /// Puts everything into one more folder.
+    pub fn wrap(&mut self, attributes: Attributes) {
+        self.wrap = Some(attributes);
     }
 
     fn add_folders(&mut self, parts: &[String], path: &str) -> Result<(), TreeError> {
@@ -64,20 +74,22 @@ impl Tree {
             if self.files.contains_key(&parts[..end]) {
                 return Err(TreeError::Clash(path.into()));
             }
-            self.folders.insert(parts[..end].to_vec());
+            self.folders.entry(parts[..end].to_vec()).or_default();
         }
         Ok(())
     }
 
-    /// Makes the folders, the deepest first, the root last.
+    /// Makes the folders; they are told as Kubo tells them: by name, each after what is in it, the
+    /// wrapping one last.
     pub fn finish(
         self,
-        naming: &Naming,
+        options: &ImportOptions,
         out: &mut Vec<Block>,
     ) -> Result<Vec<Folder>, OptionsError> {
         let mut open: BTreeMap<Vec<String>, Directory> = BTreeMap::new();
-        open.insert(vec![], Directory::default());
-        open.extend(self.folders.into_iter().map(|f| (f, Directory::default())));
+        open.insert(vec![], Directory::new(self.wrap.unwrap_or_default()));
+        let folders = self.folders.into_iter();
+        open.extend(folders.map(|(path, attributes)| (path, Directory::new(attributes))));
         for (mut path, root) in self.files {
             let name = path.pop().unwrap_or_default();
             open.entry(path).or_default().insert(name.into(), root);
@@ -85,16 +97,24 @@ impl Tree {
         // In the order of paths a folder comes before what is in it, so backwards it comes after.
         let mut done = Vec::with_capacity(open.len());
         while let Some((mut path, directory)) = open.pop_last() {
-            let root = directory.build(naming, out)?;
-            done.push(Folder {
-                path: path.join("/"),
-                root,
-            });
+            if path.is_empty() && self.wrap.is_none() {
+                break;
+            }
+            let root = directory.build(options, out)?;
+            done.push((path.clone(), root));
             if let Some(name) = path.pop() {
                 open.entry(path).or_default().insert(name.into(), root);
             }
         }
-        Ok(done)
+        done.sort_by(|(a, _), (b, _)| {
+            let differ = a.iter().zip(b).find(|(a, b)| a != b);
+            differ.map_or(b.len().cmp(&a.len()), |(a, b)| a.cmp(b))
+        });
+        let folders = done.into_iter().map(|(path, root)| Folder {
+            path: path.join("/"),
+            root,
+        });
+        Ok(folders.collect())
     }
 }
 
@@ -113,7 +133,6 @@ fn split(path: &str) -> Result<Vec<String>, TreeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::options::ImportOptions;
 
     fn file() -> Root {
         Root {
@@ -124,18 +143,28 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_deepest_first_and_the_root_last() {
+    fn folders_come_after_what_is_in_them_and_the_wrapping_one_last() {
         let mut tree = Tree::default();
         tree.insert("a/b/c", file()).unwrap();
         tree.insert("d", file()).unwrap();
-        tree.insert_folder("a/e").unwrap();
+        tree.insert_folder("a/e", Attributes::default()).unwrap();
+        tree.wrap(Attributes::default());
         let mut out = vec![];
-        let done = tree
-            .finish(&ImportOptions::default().naming, &mut out)
-            .unwrap();
+        let done = tree.finish(&ImportOptions::default(), &mut out).unwrap();
         let paths: Vec<_> = done.iter().map(|f| f.path.as_str()).collect();
-        assert_eq!(paths, ["a/e", "a/b", "a", ""]);
+        assert_eq!(paths, ["a/b", "a/e", "a", ""]);
         assert_eq!(out.last().unwrap().cid, done.last().unwrap().root.cid);
+    }
+
+    #[test]
+    fn nothing_is_made_around_everything_unless_asked_for() {
+        let mut tree = Tree::default();
+        tree.insert("a/b", file()).unwrap();
+        tree.insert("c", file()).unwrap();
+        let mut out = vec![];
+        let done = tree.finish(&ImportOptions::default(), &mut out).unwrap();
+        let paths: Vec<_> = done.iter().map(|f| f.path.as_str()).collect();
+        assert_eq!((paths, out.len()), (vec!["a"], 1));
     }
 
     #[test]
@@ -157,7 +186,7 @@ mod tests {
             tree.insert("a/b", file()),
             Err(TreeError::Clash("a/b".into()))
         );
-        tree.insert_folder("f").unwrap();
+        tree.insert_folder("f", Attributes::default()).unwrap();
         assert_eq!(tree.insert("f", file()), Err(TreeError::Clash("f".into())));
     }
 }

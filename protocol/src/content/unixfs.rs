@@ -28,6 +28,15 @@ pub struct Mtime {
     pub nanos: Option<u32>,
 }
 
+/// What a file system knows of an entry besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// Unix permissions.
+    pub mode: Option<u32>,
+    /// Modification time.
+    pub mtime: Option<Mtime>,
+}
+
 /// The message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixFs {
@@ -43,10 +52,8 @@ pub struct UnixFs {
     pub hash_type: Option<u64>,
     /// Width of a sharded folder.
     pub fanout: Option<u64>,
-    /// Unix permissions.
-    pub mode: Option<u32>,
-    /// Modification time.
-    pub mtime: Option<Mtime>,
+    /// Permissions and time, where the writer kept them.
+    pub attributes: Attributes,
 }
 
 /// Why the data of a node is not UnixFS.
@@ -77,8 +84,7 @@ impl UnixFs {
             block_sizes: vec![],
             hash_type: None,
             fanout: None,
-            mode: None,
-            mtime: None,
+            attributes: Attributes::default(),
         }
     }
 
@@ -100,14 +106,14 @@ impl UnixFs {
         let optional = [
             (5, self.hash_type),
             (6, self.fanout),
-            (7, self.mode.map(u64::from)),
+            (7, self.attributes.mode.map(u64::from)),
         ];
         for (field, value) in optional {
             if let Some(value) = value {
                 put_number_field(&mut out, field, value);
             }
         }
-        if let Some(mtime) = self.mtime {
+        if let Some(mtime) = self.attributes.mtime {
             let mut inner = Vec::with_capacity(16);
             // Two's complement, as protobuf's int64 is.
             put_number_field(&mut inner, 1, mtime.seconds.cast_unsigned());
@@ -140,8 +146,10 @@ impl UnixFs {
                 (5, Value::Number(n)) => out.hash_type = Some(n),
                 (6, Value::Number(n)) => out.fanout = Some(n),
                 // Readers must ignore what does not fit into 32 bits.
-                (7, Value::Number(n)) => out.mode = Some((n & u64::from(u32::MAX)) as u32),
-                (8, Value::Bytes(inner)) => out.mtime = decode_mtime(inner)?,
+                (7, Value::Number(n)) => {
+                    out.attributes.mode = Some((n & u64::from(u32::MAX)) as u32)
+                }
+                (8, Value::Bytes(inner)) => out.attributes.mtime = decode_mtime(inner)?,
                 (1..=8, _) => return Err(UnixFsError::Field(field)),
                 _ => {}
             }
@@ -192,8 +200,8 @@ mod tests {
             fs.data = data;
             fs.block_sizes = sizes;
             fs.file_size = file_size;
-            fs.mode = mode;
-            fs.mtime = mtime.map(|(seconds, nanos)| Mtime { seconds, nanos });
+            fs.attributes.mode = mode;
+            fs.attributes.mtime = mtime.map(|(seconds, nanos)| Mtime { seconds, nanos });
             prop_assert_eq!(UnixFs::decode(&fs.encode()), Ok(fs));
         }
 

@@ -15,13 +15,10 @@ use ipfs_cluster_protocol::{
 };
 use serde::Serialize;
 
-use super::{cors, reply::error};
+use super::{cors, reading, reply::error};
 use crate::{
     api::{
-        http::{
-            reply::{self, Reply},
-            stream::{self, OnSuccess},
-        },
+        http::reply::{self, Reply},
         rest::add::Parts,
     },
     ipfs::{IpfsError, SharedIpfs, http::error_chain},
@@ -85,6 +82,11 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         "cat",
         "block/get",
         "block/put",
+        "block/stat",
+        "dag/export",
+        "get",
+        "ls",
+        "refs",
         "resolve",
     ];
     if !known.contains(&call) {
@@ -116,7 +118,12 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         "id" => id(node).await,
         "repo/stat" => repo_stat(node).await,
         "swarm/peers" => swarm_peers(node).await,
-        "cat" => cat(node, argument).await,
+        "cat" => reading::cat(node, &query).await,
+        "ls" => reading::ls(node, &query).await,
+        "get" => reading::get(node, &query).await,
+        "refs" => reading::refs(node, &query).await,
+        "block/stat" => reading::block_stat(node, &query).await,
+        "dag/export" => reading::dag_export(node, &query).await,
         "block/get" => block_get(node, argument).await,
         _ => resolve(node, argument).await,
     };
@@ -166,29 +173,6 @@ async fn swarm_peers(node: &SharedIpfs) -> Result<Reply, IpfsError> {
     Ok(object(&SwarmPeers {
         peers: peers.map(|peer| SwarmPeer { addr: "", peer }).collect(),
     }))
-}
-
-/// The argument as a path: a CID alone is one.
-fn path(argument: &str) -> Result<String, IpfsError> {
-    let required = || IpfsError::Refused("argument \"ipfs-path\" is required".to_owned());
-    match argument {
-        "" => Err(required()),
-        path if path.starts_with('/') => Ok(path.to_owned()),
-        cid => Ok(format!("/ipfs/{cid}")),
-    }
-}
-
-async fn cat(node: &SharedIpfs, argument: &str) -> Result<Reply, IpfsError> {
-    let chunks = node.cat(path(argument)?).await?;
-    let chunks = chunks.map(|c| c.map(|c| c.to_vec()).map_err(|e| e.to_string()));
-    let body = stream::body(chunks.boxed(), OnSuccess::Absent);
-    let mut reply = reply::with_body(StatusCode::OK, body);
-    let headers = reply.headers_mut();
-    let plain = HeaderValue::from_static("text/plain");
-    headers.insert(header::CONTENT_TYPE, plain);
-    headers.insert(header::TRAILER, stream::TRAILER);
-    headers.insert("x-stream-output", HeaderValue::from_static("1"));
-    Ok(reply)
 }
 
 async fn block_get(node: &SharedIpfs, argument: &str) -> Result<Reply, IpfsError> {
@@ -258,7 +242,7 @@ fn codec(query: &Query) -> Result<(u64, u64), IpfsError> {
 }
 
 async fn resolve(node: &SharedIpfs, argument: &str) -> Result<Reply, IpfsError> {
-    let cid = node.resolve(path(argument)?).await?;
+    let cid = node.resolve(reading::path(argument)?).await?;
     Ok(object(&Resolved {
         path: format!("/ipfs/{cid}"),
     }))

@@ -12,6 +12,7 @@ mod embedded;
 mod extracted;
 mod pins;
 mod put;
+mod reading;
 mod reply;
 mod repo;
 mod upstream;

@@ -11,14 +11,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ipfs_cluster_protocol::api::{
-    add::{AddParams, AddedOutput},
+    add::{AddFormat, AddParams, AddedOutput},
     json,
     query::Query,
 };
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Rest,
+    Rest, archive,
     multipart::{Event, Multipart, MultipartError, boundary},
     now,
     upload::{AddError, Upload},
@@ -167,6 +167,9 @@ async fn run(
     mut parts: Parts,
     sink: &mut impl Sink,
 ) -> Result<Option<Commit>, AddError> {
+    if params.format == AddFormat::Car {
+        return archive::run(rest, params, parts, sink).await;
+    }
     let mut upload = Upload::begin(&rest, params).await?;
     loop {
         match parts.next().await? {
@@ -231,7 +234,8 @@ impl Parts {
         }
     }
 
-    async fn next(&mut self) -> Result<Event, AddError> {
+    /// What comes next.
+    pub(super) async fn next(&mut self) -> Result<Event, AddError> {
         match self.peeked.take() {
             Some(event) => Ok(event),
             None => self.read().await,

@@ -2,6 +2,8 @@
 
 pub(crate) mod add;
 pub(crate) mod allocations;
+mod archive;
+pub(crate) mod content;
 pub(crate) mod health;
 pub(crate) mod id;
 pub(crate) mod metrics;

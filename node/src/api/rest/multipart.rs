@@ -2,7 +2,11 @@
 //!
 //! Holds at most one chunk and one part's head; nothing grows with the upload.
 
-use ipfs_cluster_protocol::limits;
+use ipfs_cluster_protocol::{
+    api::{add::stated, query::Query},
+    content::unixfs::Attributes,
+    limits,
+};
 use std::path::{Component, Path};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -27,6 +31,8 @@ pub(crate) struct PartHead {
     pub(crate) path: String,
     /// Media type without parameters, lower case; empty if there is none.
     pub(crate) media_type: String,
+    /// Permissions and time that the client states, behind a `?` in the part's name.
+    pub(crate) stated: Attributes,
 }
 
 /// Why an upload cannot be read.
@@ -250,6 +256,9 @@ fn part_head(bytes: &[u8]) -> Result<PartHead, MultipartError> {
         let (name, value) = (name.trim(), value.trim());
         if name.eq_ignore_ascii_case("content-disposition") {
             head.path = path(&parameter(value, "filename").unwrap_or_default());
+            if let Some((_, query)) = parameter(value, "name").unwrap_or_default().split_once('?') {
+                head.stated = stated(&Query::parse(query));
+            }
         } else if name.eq_ignore_ascii_case("content-type") {
             let media_type = value.split(';').next().unwrap_or_default();
             head.media_type = media_type.trim().to_ascii_lowercase();
@@ -311,6 +320,7 @@ mod tests {
         let head = |path: &str, media_type: &str| PartHead {
             path: path.to_owned(),
             media_type: media_type.to_owned(),
+            stated: Attributes::default(),
         };
         let expected = vec![
             (
@@ -327,6 +337,17 @@ mod tests {
                 "in steps of {step}"
             );
         }
+    }
+
+    #[test]
+    fn permissions_and_times_stand_behind_the_name() {
+        let upload = b"--xx\r\nContent-Disposition: form-data; \
+            name=\"file?mode=0755&mtime=5&mtime-nsecs=7\"; filename=\"a\"\r\n\r\n\r\n--xx--";
+        let parts = read(upload, 99).unwrap();
+        let stated = parts[0].0.stated;
+        assert_eq!(stated.mode, Some(0o755));
+        let mtime = stated.mtime.unwrap();
+        assert_eq!((mtime.seconds, mtime.nanos), (5, Some(7)));
     }
 
     #[test]

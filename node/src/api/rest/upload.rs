@@ -5,14 +5,16 @@ use std::{mem, time::Duration};
 
 use bytes::Bytes;
 use ipfs_cluster_protocol::{
-    api::add::{AddFormat, AddLayout, AddParams, AddedOutput},
+    api::add::{AddParams, AddedOutput},
     content::{
         Block, Root,
+        car::CarError,
         directory::symlink,
-        hash::HashFunction,
+        hash::VerifyError,
         import::FileImport,
-        options::{ImportOptions, Layout, Naming, OptionsError},
+        options::{ImportOptions, OptionsError},
         tree::{Tree, TreeError},
+        unixfs::Attributes,
     },
 };
 
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// Blocks are sent once so many bytes of them have come together.
-const BATCH_BYTES: usize = 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 /// Between two progress lines.
 const PROGRESS_BYTES: u64 = 256 * 1024;
 
@@ -42,8 +44,16 @@ pub(crate) enum AddError {
     Options(#[from] OptionsError),
     #[error(transparent)]
     Tree(#[from] TreeError),
-    #[error("hash function name not known")]
-    Hash,
+    #[error(transparent)]
+    Car(#[from] CarError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("cannot wrap a CAR file upload")]
+    CarWrap,
+    #[error("expected CAR file is not of type file")]
+    CarKind,
+    #[error("only CAR files with a single root are supported")]
+    CarRoots,
     #[error("adding is not possible with {0} in this version")]
     Unsupported(&'static str),
     #[error(
@@ -73,8 +83,8 @@ pub(crate) enum AddError {
 /// The part that is being read.
 enum Open {
     File(String, FileImport),
-    Folder(String),
-    Symlink(String, Vec<u8>),
+    Folder(String, Attributes),
+    Symlink(String, Vec<u8>, Attributes),
 }
 
 /// An upload under way.
@@ -99,32 +109,13 @@ pub(crate) struct Upload {
 
 /// How content is imported, if that is possible.
 fn import_options(params: &AddParams) -> Result<ImportOptions, AddError> {
-    if params.format == AddFormat::Car {
-        return Err(AddError::Unsupported("format=car"));
-    }
     if params.shard {
         return Err(AddError::Unsupported("shard=true"));
     }
     if params.nocopy {
         return Err(AddError::Unsupported("nocopy=true"));
     }
-    let options = ImportOptions {
-        chunker: params.chunker.parse()?,
-        layout: match params.layout {
-            AddLayout::Balanced => Layout::Balanced,
-            AddLayout::Trickle => Layout::Trickle,
-        },
-        naming: Naming {
-            version: u64::try_from(params.cid_version)
-                .map_err(|_| OptionsError::CidVersion(u64::MAX))?,
-            hash: HashFunction::by_name(&params.hash).ok_or(AddError::Hash)?,
-            inline_max: None,
-        },
-        raw_leaves: params.raw_leaves,
-        ..ImportOptions::default()
-    };
-    options.check()?;
-    Ok(options)
+    Ok(params.import()?)
 }
 
 impl Upload {
@@ -155,10 +146,14 @@ impl Upload {
         if self.parts > limits::UPLOAD_PARTS_MAX {
             return Err(AddError::TooManyParts);
         }
+        let attributes = self.params.tuning.attributes(head.stated);
         self.open = Some(match head.media_type.as_str() {
-            "application/x-directory" => Open::Folder(head.path),
-            "application/symlink" => Open::Symlink(head.path, Vec::new()),
-            _ => Open::File(head.path, FileImport::new(&self.import)?),
+            "application/x-directory" => Open::Folder(head.path, attributes),
+            "application/symlink" => Open::Symlink(head.path, Vec::new(), attributes),
+            _ => {
+                let import = FileImport::new(&self.import)?;
+                Open::File(head.path, import.with_attributes(attributes))
+            }
         });
         Ok(())
     }
@@ -178,14 +173,14 @@ impl Upload {
                 self.progress(sink, PROGRESS_BYTES).await?;
                 self.send(BATCH_BYTES).await
             }
-            Some(Open::Symlink(_, target)) => {
+            Some(Open::Symlink(_, target, _)) => {
                 if target.len() + bytes.len() > limits::UPLOAD_TARGET_BYTES_MAX {
                     return Err(AddError::Target);
                 }
                 target.extend_from_slice(&bytes);
                 Ok(())
             }
-            Some(Open::Folder(_)) | None => Ok(()),
+            Some(Open::Folder(..)) | None => Ok(()),
         }
     }
 
@@ -194,18 +189,19 @@ impl Upload {
         let from = self.blocks.len();
         let (path, root) = match self.open.take() {
             None => return Ok(()),
-            Some(Open::Folder(path)) => {
+            Some(Open::Folder(path, attributes)) => {
                 if !path.is_empty() {
-                    self.tree.insert_folder(&path)?;
+                    self.tree.insert_folder(&path, attributes)?;
                     self.has_folders = true;
                     self.last = Some((top(&path), None));
                 }
                 return Ok(());
             }
             Some(Open::File(path, import)) => (path, import.finish(&mut self.blocks)),
-            Some(Open::Symlink(path, target)) => {
+            Some(Open::Symlink(path, target, attributes)) => {
                 let naming = &self.import.naming;
-                (path, symlink(&target, naming, &mut self.blocks))
+                let root = symlink(&target, naming, attributes, &mut self.blocks);
+                (path, root)
             }
         };
         self.count_blocks(from);
@@ -251,13 +247,11 @@ impl Upload {
         sink: &mut impl Sink,
     ) -> Result<Option<Root>, AddError> {
         let from = self.blocks.len();
-        let tree = mem::take(&mut self.tree);
-        let mut folders = tree.finish(&self.import.naming, &mut self.blocks)?;
-        if !self.params.wrap {
-            // Nobody asked for the folder around everything. It is the one made last.
-            folders.pop();
-            self.blocks.pop();
+        let mut tree = mem::take(&mut self.tree);
+        if self.params.wrap {
+            tree.wrap(self.params.tuning.attributes(Attributes::default()));
         }
+        let mut folders = tree.finish(&self.import, &mut self.blocks)?;
         self.count_blocks(from);
         let pinned = if self.params.wrap {
             folders.pop()

@@ -215,3 +215,94 @@ async fn a_truncated_upload_pins_nothing() {
     assert_eq!(added.trailer.as_deref(), Some("multipart: NextPart: EOF"));
     assert!(peer.double.state.lock().pins.is_empty());
 }
+
+/// 700 000 bytes, as they were uploaded to the Go cluster.
+fn recorded_bytes() -> Vec<u8> {
+    (0..700_000u32).map(|i| (i % 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn every_way_to_import_gives_the_recorded_cid() {
+    let peer = peer().await;
+    let (big, hello) = (recorded_bytes(), b"hello cluster\n".to_vec());
+    for (query, content, cid, size) in [
+        (
+            "layout=trickle",
+            &big,
+            "QmcEE8oMuFZDGibmaCks2AZKrwYTTfQc46f9NAbuYeqCRb",
+            700_194,
+        ),
+        (
+            "chunker=rabin",
+            &big,
+            "QmUv5YnH3MpnKkySkV6cjdBYc2AooAWBuGGNVJtVgYJHFC",
+            700_132,
+        ),
+        (
+            "chunker=size-4",
+            &hello,
+            "QmWwAGj1SF3MDPQvWqcQWSGB3w3D67qCeqtfAqNCh9B2La",
+            228,
+        ),
+    ] {
+        let body = multipart(&[("big.bin", Some(content))]);
+        let added = lines(&post(&peer, query, &body).await);
+        assert_eq!(
+            (&added[0]["cid"], &added[0]["size"]),
+            (&cid.into(), &size.into()),
+            "{query}"
+        );
+    }
+    let link = b"--BOUNDARY\r\nContent-Disposition: form-data; filename=\"l\"\r\n\
+        Content-Type: application/symlink\r\n\r\ntarget\r\n--BOUNDARY--\r\n";
+    let link = String::from_utf8_lossy(link).replace("BOUNDARY", BOUNDARY);
+    let added = lines(&post(&peer, "", link.as_bytes()).await);
+    assert_eq!(
+        added[0]["cid"],
+        "QmbqcXVc1m3ptTWpceoVYfkn1gD6MRvjEFbVeMsBjSKQgT"
+    );
+    assert_eq!(added[0]["size"], 12);
+}
+
+#[tokio::test]
+async fn an_archive_keeps_its_blocks_and_its_root_is_pinned() {
+    use ipfs_cluster_protocol::content::{car, hash::name_like};
+    let peer = peer().await;
+    let block = [
+        8, 2, 18, 9, b'c', b'a', b'r', b' ', b'b', b'l', b'o', b'c', b'k', 24, 9,
+    ];
+    let node = [&[10, block.len() as u8], &block[..]].concat();
+    let root = name_like(0, 0x70, 0x12, 32, &node).unwrap();
+    let archive = [car::header(&[root]), car::section(&root, &node)].concat();
+    let body = multipart(&[("x.car", Some(&archive))]);
+    let added = post(&peer, "format=car&name=carpin", &body).await;
+    let expected = serde_json::json!([{
+        "name": "x.car", "cid": root.to_string(), "bytes": 17, "size": 9, "allocations": [P1],
+    }]);
+    assert_eq!(serde_json::Value::from(lines(&added)), expected);
+    assert!(peer.double.state.lock().pins.contains_key(&root));
+
+    let two = [car::header(&[root, root]), car::section(&root, &node)].concat();
+    let mut broken = archive.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    for (query, archive, message) in [
+        ("", &archive[..archive.len() - 1], "unexpected EOF"),
+        ("", b"hello cluster\n", "unexpected EOF"),
+        ("", &two, "only CAR files with a single root are supported"),
+        (
+            "&wrap-with-directory=true",
+            &archive,
+            "cannot wrap a CAR file upload",
+        ),
+        (
+            "",
+            &broken,
+            &format!("the data of block {root} does not match its hash"),
+        ),
+    ] {
+        let body = multipart(&[("x.car", Some(archive))]);
+        let failed = post(&peer, &format!("format=car{query}"), &body).await;
+        assert_eq!(failed.trailer.as_deref(), Some(message));
+    }
+    assert_eq!(peer.double.state.lock().pins.len(), 1);
+}

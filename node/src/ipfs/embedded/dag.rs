@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     bitswap::{Bitswap, FetchError, Session},
     store::Store,
+    touched::Run,
 };
 use crate::ipfs::PinProgress;
 
@@ -46,6 +47,8 @@ pub(super) enum DagError {
 pub(super) struct Source<'a> {
     pub(super) bitswap: &'a Bitswap,
     pub(super) store: &'a Store,
+    /// Keeps what was found from being collected before the pin is there.
+    pub(super) run: &'a Run,
     /// No block for so long fails the fetch.
     pub(super) stall: Duration,
 }
@@ -91,6 +94,7 @@ impl Source<'_> {
         cid: Cid,
         recursive: bool,
     ) -> Result<(u64, Vec<Cid>), DagError> {
+        self.run.touch(&cid);
         if cid.0.codec() == RAW || !recursive {
             let found = self
                 .store

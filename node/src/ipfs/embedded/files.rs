@@ -9,7 +9,7 @@ use ipfs_cluster_protocol::{
         Block, Root,
         import::FileImport,
         options::ImportOptions,
-        path::{ContentPath, child},
+        path::{ContentPath, Lookup},
         read::FileRead,
     },
     id::Cid,
@@ -56,8 +56,13 @@ impl Embedded {
         let session = self.bitswap.session();
         let mut at = root;
         for name in names {
-            let block = within_time(session.get(&at)).await?;
-            at = child(&at, &block, &name).map_err(refused)?;
+            let mut lookup = Lookup::new(at, &name);
+            at = loop {
+                let block = within_time(session.get(&lookup.wanted())).await?;
+                if let Some(found) = lookup.supply(&block).map_err(refused)? {
+                    break found;
+                }
+            };
         }
         Ok(at)
     }

@@ -23,12 +23,14 @@ use crate::env::{Disk, Env, LaneClosed};
 mod bitswap;
 mod dag;
 mod files;
+mod gc;
 mod net;
 mod node;
 mod pins;
 mod store;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 pub use net::NetError;
 pub use pins::PinsError;
@@ -112,6 +114,8 @@ pub struct Embedded {
     store: Store,
     pins: Pins,
     pin_timeout: Duration,
+    /// Held by the one who collects garbage.
+    collector: Arc<tokio::sync::Mutex<()>>,
     /// The swarm and what else runs in the background.
     tasks: Mutex<JoinSet<()>>,
     _lock: FolderLock,
@@ -146,15 +150,19 @@ pub async fn start(config: EmbeddedConfig, env: &Env) -> Result<Arc<Embedded>, E
         }
     });
     tracing::info!(peer = %net.peer(), folder = %config.folder.display(), "the embedded IPFS node runs");
-    Ok(Arc::new(Embedded {
+    let node = Arc::new(Embedded {
         net,
         bitswap,
         store,
         pins,
         pin_timeout: config.pin_timeout,
+        collector: Arc::default(),
         tasks: Mutex::new(tasks),
         _lock: lock,
-    }))
+    });
+    let tended = Arc::downgrade(&node);
+    node.tasks.lock().spawn(gc::tend(tended));
+    Ok(node)
 }
 
 /// Takes the folder, checks its format, and reads its key; makes what is missing.

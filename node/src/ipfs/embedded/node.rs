@@ -90,7 +90,12 @@ impl Embedded {
             cid, mode, name, ..
         } = request;
         match self.pins.get(&cid) {
-            Some(pin) if pin.mode == mode && pin.name == name => return Ok(()),
+            // What was just added anew is walked, so that it is not kept beyond the pin.
+            Some(pin) if pin.mode == mode && pin.name == name => {
+                if !self.store.touched().waits(&cid) {
+                    return Ok(());
+                }
+            }
             Some(pin) if pin.mode == PinMode::Recursive && mode == PinMode::Direct => {
                 let text = format!("pin: {cid} already pinned recursively");
                 return Err(IpfsError::Refused(text));
@@ -99,15 +104,18 @@ impl Embedded {
         }
         // Ends with the pin, whether the origins answered or not.
         let _connecting = self.connect_origins(&request.origins);
+        let run = self.store.touched().run();
         let source = Source {
             bitswap: &self.bitswap,
             store: &self.store,
+            run: &run,
             stall: self.pin_timeout,
         };
         let recursive = mode == PinMode::Recursive;
         source.fetch(cid, recursive, &mut progress).await?;
         // Every block is durable: only now is the pin.
         self.pins.set(cid, Some(Pinned { mode, name })).await?;
+        run.pinned();
         Ok(())
     }
 

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use ipfs_cluster_protocol::{
-    content::{DAG_CBOR, RAW, Root, hash::name_like, options::ImportOptions, tree::Tree},
+    content::{
+        DAG_CBOR, RAW, Root, hash::name_like, options::ImportOptions, tree::Tree,
+        unixfs::Attributes,
+    },
     id::Cid,
     pin::PinMode,
 };
@@ -258,8 +261,9 @@ async fn paths_lead_into_folders() {
     let file = add(&a, &data).await;
     let mut tree = Tree::default();
     tree.insert("sub/file", file).unwrap();
+    tree.wrap(Attributes::default());
     let mut blocks = vec![];
-    let folders = tree.finish(&raw_leaves().naming, &mut blocks).unwrap();
+    let folders = tree.finish(&raw_leaves(), &mut blocks).unwrap();
     a.block_put(blocks.into_iter().map(|b| (b.cid, b.data)).collect())
         .await
         .unwrap();

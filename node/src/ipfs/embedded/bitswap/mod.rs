@@ -273,7 +273,7 @@ impl Inner {
         if wanted.is_empty() {
             return;
         }
-        let stored = self.store.put(wanted.clone()).await;
+        let stored = self.store.put_fetched(wanted.clone()).await;
         for (cid, data) in wanted {
             let block = stored.clone().map(|()| data).map_err(FetchError::Store);
             self.arrived(&cid, block, Some(peer));

@@ -12,11 +12,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use ipfs_cluster_protocol::{id::Cid, limits::BLOCK_BYTES_MAX};
+use ipfs_cluster_protocol::{content::RAW, id::Cid, limits::BLOCK_BYTES_MAX};
 use multibase::Base;
+use multihash::Multihash;
 
-use super::StoreError;
-use crate::env::{Disk, DiskFile, OpenMode};
+use super::{
+    super::touched::{Key, key},
+    StoreError,
+};
+use crate::env::{DirEntry, Disk, DiskFile, OpenMode};
 
 /// Where blocks lie. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +45,15 @@ pub(super) struct LaneState {
     counted: BTreeSet<String>,
     /// Numbers the temporary files.
     written: u64,
+}
+
+/// A block that lies in a shard.
+#[derive(Debug, Clone)]
+pub(super) struct StoredBlock {
+    pub(super) key: Key,
+    /// Its name as a block of plain bytes: the file does not say what else it is.
+    pub(super) cid: Cid,
+    pub(super) len: u64,
 }
 
 /// A block on its way into the store.
@@ -103,6 +116,31 @@ impl Files {
             .filter(|e| e.is_dir)
             .map(|e| e.name)
             .collect())
+    }
+
+    /// The blocks of a shard. Files that are none are nobody's garbage.
+    pub(super) fn blocks_of(&self, shard: &str) -> Result<Vec<StoredBlock>, StoreError> {
+        let dir = self.blocks().join(shard);
+        let list = self.disk.list(&dir).map_err(|e| StoreError::io(&dir, &e))?;
+        let block = |entry: DirEntry| {
+            let name = Base::Base32Lower.decode(&entry.name).ok()?;
+            let hash = Multihash::from_bytes(&name).ok()?;
+            Some(StoredBlock {
+                key: key(&name)?,
+                cid: Cid(cid::Cid::new_v1(RAW, hash)),
+                len: entry.len,
+            })
+        };
+        Ok(list.into_iter().filter_map(block).collect())
+    }
+
+    /// Removes a block.
+    pub(super) fn remove(&self, block: &StoredBlock) -> Result<(), StoreError> {
+        let path = self.place(&block.cid).path;
+        match self.disk.remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&path, &e)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     pub(super) fn len(&self, cid: &Cid) -> Result<Option<u64>, StoreError> {

@@ -5,7 +5,7 @@
 //! wait for a sync.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
     path::PathBuf,
     sync::{
@@ -22,7 +22,7 @@ use ipfs_cluster_protocol::{
     limits::STORE_BATCH_BLOCKS_MAX,
 };
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::env::{Env, Lane, LaneClosed};
 
@@ -30,10 +30,13 @@ mod files;
 #[cfg(test)]
 mod tests;
 
-use files::{Files, LaneState};
+use super::touched::{Key, Touched};
+use files::{Files, LaneState, StoredBlock};
 
 const WRITE_LANES: usize = 4;
 const READ_LANES: usize = 2;
+/// Blocks removed before the lane is given to others.
+const SWEEP_BLOCKS: usize = 64;
 
 /// Why a block could not be stored or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +91,10 @@ struct Inner {
     /// Bytes of all blocks counted so far.
     used: AtomicU64,
     max: u64,
+    /// What must stay although no pin holds it.
+    touched: Touched,
+    /// Told whenever blocks were stored.
+    grown: Notify,
     /// True once every shard found at the start is counted and its names are durable.
     settled: watch::Sender<bool>,
 }
@@ -114,6 +121,8 @@ impl Store {
             reads: AtomicUsize::new(0),
             used: AtomicU64::new(0),
             max,
+            touched: Touched::default(),
+            grown: Notify::new(),
             settled: watch::channel(false).0,
         }));
         store.reader().run(move || files.prepare()).await??;
@@ -147,14 +156,30 @@ impl Store {
         Ok(self.0.used.load(Ordering::Relaxed))
     }
 
+    /// Resolves when blocks were stored since the last time.
+    pub(super) async fn grown(&self) {
+        self.0.grown.notified().await;
+    }
+
     /// Bytes allowed.
     pub(super) fn max(&self) -> u64 {
         self.0.max
     }
 
-    /// Stores blocks that were verified; durable at return. Blocks carried by their names are not
-    /// stored.
+    /// What garbage collection leaves alone.
+    pub(super) fn touched(&self) -> &Touched {
+        &self.0.touched
+    }
+
+    /// Stores blocks of an add that were verified, and keeps them until they are pinned; durable at
+    /// return. Blocks carried by their names are not stored.
     pub(super) async fn put(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+        self.0.touched.put(blocks.iter().map(|(cid, _)| cid));
+        self.put_fetched(blocks).await
+    }
+
+    /// Stores blocks that others sent. If they belong to a pin being fetched, that keeps them.
+    pub(super) async fn put_fetched(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
         let mut by_lane: BTreeMap<usize, Vec<(Cid, Bytes)>> = BTreeMap::new();
         let (mut incoming, mut names) = (0, BTreeSet::new());
         for (cid, data) in blocks {
@@ -175,6 +200,7 @@ impl Store {
         }
         let writes = by_lane.into_iter().map(|(n, blocks)| self.write(n, blocks));
         try_join_all(writes).await?;
+        self.0.grown.notify_one();
         Ok(())
     }
 
@@ -243,6 +269,40 @@ impl Store {
         all.await?
     }
 
+    /// The file of a block.
+    #[cfg(test)]
+    pub(super) fn path(&self, cid: &Cid) -> PathBuf {
+        self.0.files.place(cid).path
+    }
+
+    /// Shards there are.
+    pub(super) async fn shards(&self) -> Result<Vec<String>, StoreError> {
+        let files = self.0.files.clone();
+        self.reader().run(move || files.shards()).await?
+    }
+
+    /// Removes the blocks of a shard that are neither marked nor kept; names them.
+    pub(super) async fn sweep(
+        &self,
+        shard: String,
+        marks: Arc<HashSet<Key>>,
+    ) -> Result<Vec<Cid>, StoreError> {
+        let (files, name) = (self.0.files.clone(), shard.clone());
+        let unmarked = self.reader().run(move || {
+            let mut found = files.blocks_of(&name)?;
+            found.retain(|block| !marks.contains(&block.key));
+            Ok::<_, StoreError>(found)
+        });
+        let unmarked = unmarked.await??;
+        let (lane, _) = &self.0.write[lane_of(&shard)];
+        let mut removed = Vec::new();
+        for batch in unmarked.chunks(SWEEP_BLOCKS) {
+            let (inner, batch) = (self.0.clone(), batch.to_vec());
+            removed.extend(lane.run(move || inner.remove(batch)).await??);
+        }
+        Ok(removed)
+    }
+
     /// Resolves when what runs in the lanes has run.
     pub(super) async fn drain(&self) {
         let lanes = self.0.write.iter().map(|(lane, _)| lane.run(|| ()));
@@ -253,6 +313,25 @@ impl Store {
     fn reader(&self) -> &Lane {
         let n = self.0.reads.fetch_add(1, Ordering::Relaxed);
         &self.0.read[n % READ_LANES]
+    }
+}
+
+impl Inner {
+    /// Removes blocks unless they are kept. To be called in their lane.
+    fn remove(&self, blocks: Vec<StoredBlock>) -> Result<Vec<Cid>, StoreError> {
+        let mut removed = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let gone = self
+                .touched
+                .unless_kept(&block.key, || self.files.remove(&block));
+            if gone.transpose()?.is_some() {
+                let less = |used: u64| Some(used.saturating_sub(block.len));
+                let (order, load) = (Ordering::Relaxed, Ordering::Relaxed);
+                let _ = self.used.fetch_update(order, load, less);
+                removed.push(block.cid);
+            }
+        }
+        Ok(removed)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What `POST /add` takes and answers.
 
+mod tuning;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -8,10 +10,15 @@ use super::{
     query::Query,
 };
 use crate::{
+    content::{
+        hash::HashFunction,
+        options::{ImportOptions, Layout, Naming, OptionsError as ImportError},
+    },
     id::{Cid, PeerId},
     pin::PinMode,
     time::Timestamp,
 };
+pub use tuning::{Tuning, mode, stated};
 
 /// What is uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,6 +75,8 @@ pub struct AddParams {
     pub nocopy: bool,
     /// Stores the blocks and pins nothing.
     pub no_pin: bool,
+    /// What only `ipfs add` has, not the Go cluster.
+    pub tuning: Tuning,
 }
 
 impl Default for AddParams {
@@ -89,6 +98,7 @@ impl Default for AddParams {
             stream_channels: true,
             nocopy: false,
             no_pin: false,
+            tuning: Tuning::default(),
         }
     }
 }
@@ -134,7 +144,30 @@ impl AddParams {
             stream_channels: query.bool("stream-channels", default.stream_channels)?,
             nocopy: query.bool("nocopy", default.nocopy)?,
             no_pin: query.bool("no-pin", default.no_pin)?,
+            tuning: Tuning::from_query(query)?,
         })
+    }
+
+    /// How files become blocks, if that is possible.
+    pub fn import(&self) -> Result<ImportOptions, ImportError> {
+        let mut options = ImportOptions {
+            chunker: self.chunker.parse()?,
+            layout: match self.layout {
+                AddLayout::Balanced => Layout::Balanced,
+                AddLayout::Trickle => Layout::Trickle,
+            },
+            naming: Naming {
+                version: u64::try_from(self.cid_version)
+                    .map_err(|_| ImportError::CidVersion(u64::MAX))?,
+                hash: HashFunction::by_name(&self.hash).ok_or(ImportError::Hash)?,
+                inline_max: None,
+            },
+            raw_leaves: self.raw_leaves,
+            ..ImportOptions::default()
+        };
+        self.tuning.apply(&mut options)?;
+        options.check()?;
+        Ok(options)
     }
 
     /// The query that [`Self::from_query`] reads these parameters from.
@@ -169,6 +202,7 @@ impl AddParams {
             },
         );
         query.push("no-pin", self.no_pin);
+        self.tuning.to_query(&mut query);
         query
     }
 }
@@ -258,7 +292,7 @@ mod tests {
                 layout: if trickle { AddLayout::Trickle } else { AddLayout::Balanced },
                 format: if car { AddFormat::Car } else { AddFormat::UnixFs },
                 chunker, hash, cid_version, raw_leaves, local, recursive, hidden, wrap, shard, progress,
-                stream_channels, nocopy, no_pin,
+                stream_channels, nocopy, no_pin, tuning: Tuning::default(),
             };
             prop_assert_eq!(read(&params.to_query().to_string()), Ok(params));
         }

@@ -1,0 +1,131 @@
+//! An upload that is an archive: its blocks are stored as they are, its root is pinned.
+
+use ipfs_cluster_protocol::{
+    api::add::{AddParams, AddedOutput},
+    content::{
+        Block,
+        car::{CarError, CarReader, Item},
+        hash::verify,
+        list::{EntryKind, describe},
+    },
+    id::Cid,
+};
+
+use super::{
+    Rest,
+    add::{Parts, Sink},
+    multipart::{Event, MultipartError},
+    upload::{AddError, BATCH_BYTES},
+};
+use crate::api::backend::{AddSession, Commit};
+
+/// An archive on its way in.
+struct Archive {
+    session: Box<dyn AddSession>,
+    reader: CarReader,
+    root: Option<Cid>,
+    /// Blocks that wait to be sent, and their bytes.
+    blocks: Vec<Block>,
+    waiting: usize,
+    /// Bytes of all blocks.
+    bytes: u64,
+    /// Bytes of the file that the root stands for; 0 for anything else.
+    size: u64,
+}
+
+/// Reads the archive in the first part; other parts are none.
+pub(super) async fn run(
+    rest: Rest,
+    params: AddParams,
+    mut parts: Parts,
+    sink: &mut impl Sink,
+) -> Result<Option<Commit>, AddError> {
+    if params.wrap {
+        return Err(AddError::CarWrap);
+    }
+    let Event::Part(head) = parts.next().await? else {
+        return Err(MultipartError::Truncated.into());
+    };
+    if ["application/x-directory", "application/symlink"].contains(&head.media_type.as_str()) {
+        return Err(AddError::CarKind);
+    }
+    let mut archive = Archive {
+        session: rest.backend.add_session(&params).await?,
+        reader: CarReader::default(),
+        root: None,
+        blocks: Vec::new(),
+        waiting: 0,
+        bytes: 0,
+        size: 0,
+    };
+    loop {
+        match parts.next().await? {
+            Event::Data(bytes) => archive.data(&bytes).await?,
+            Event::PartEnd => break,
+            Event::Part(_) | Event::End => return Err(MultipartError::Truncated.into()),
+        }
+    }
+    // The rest of the upload is read, so that the client can send it.
+    while parts.next().await? != Event::End {}
+    archive.finish(head.path, sink).await
+}
+
+impl Archive {
+    async fn data(&mut self, bytes: &[u8]) -> Result<(), AddError> {
+        self.reader.push(bytes);
+        while let Some(item) = self.reader.take()? {
+            match item {
+                Item::Roots(roots) => match roots[..] {
+                    [root] => self.root = Some(root),
+                    _ => return Err(AddError::CarRoots),
+                },
+                Item::Block(block) => self.block(block).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn block(&mut self, block: Block) -> Result<(), AddError> {
+        verify(&block.cid, &block.data)?;
+        self.bytes += block.data.len() as u64;
+        if Some(block.cid) == self.root
+            && let Ok(root) = describe(&block.cid, &block.data)
+            && root.kind == EntryKind::File
+        {
+            self.size = root.size;
+        }
+        self.waiting += block.data.len();
+        self.blocks.push(block);
+        self.send(BATCH_BYTES).await
+    }
+
+    /// Sends the waiting blocks if they are at least so many bytes.
+    async fn send(&mut self, at_least: usize) -> Result<(), AddError> {
+        if self.blocks.is_empty() || self.waiting < at_least {
+            return Ok(());
+        }
+        self.waiting = 0;
+        let blocks = std::mem::take(&mut self.blocks);
+        Ok(self.session.put(blocks).await?)
+    }
+
+    async fn finish(
+        mut self,
+        name: String,
+        sink: &mut impl Sink,
+    ) -> Result<Option<Commit>, AddError> {
+        std::mem::take(&mut self.reader).finish()?;
+        let root = self.root.ok_or(CarError::Eof)?;
+        self.send(0).await?;
+        let line = AddedOutput {
+            name,
+            cid: Some(root),
+            bytes: self.bytes,
+            size: self.size,
+            allocations: self.session.allocations(),
+        };
+        sink.put(line).await?;
+        let done = self.session.finish(root).await?;
+        Ok(done.map(|(_, commit)| commit))
+    }
+}

@@ -1,0 +1,215 @@
+//! Garbage collection: marks what the pins hold, then removes the rest, shard by shard.
+//!
+//! Adds, pins and reads go on meanwhile: marking reads as any reader does, and removing takes a lane
+//! for a few blocks at a time. What may be needed by an add or a pin under way is left alone (see
+//! [`super::touched`]). A pin that is not whole stops the collection: what is below its missing block
+//! could not be marked.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures::{StreamExt, stream, stream::FuturesUnordered};
+use ipfs_cluster_protocol::{
+    content::{
+        RAW,
+        links::{LinksError, links},
+    },
+    id::Cid,
+    limits::{DAG_PENDING_MAX, GC_MARKS_MAX},
+    pin::PinMode,
+};
+use tokio::{sync::OwnedMutexGuard, time::Instant};
+
+use super::{
+    Embedded,
+    touched::{Collecting, Key, key_of},
+};
+use crate::ipfs::{IpfsError, IpfsStream};
+
+/// Blocks read at a time.
+const READS: usize = 8;
+/// Pins marked between two looks at the table.
+const PAGE: usize = 256;
+/// Percent of the store's maximum at which garbage is collected unasked, and at which that stops.
+const HIGH: u64 = 90;
+const LOW: u64 = 80;
+/// Between two collections that nobody asked for.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// A collection that has marked and now removes.
+struct Sweep {
+    marks: Arc<HashSet<Key>>,
+    shards: Vec<String>,
+    removed: Vec<Cid>,
+    /// Held until the end.
+    _collecting: Collecting,
+    _alone: OwnedMutexGuard<()>,
+}
+
+impl Embedded {
+    /// Removes the blocks that no pin holds, and names them as it goes. It stops where the stream is
+    /// dropped.
+    pub(super) async fn collect(&self) -> Result<IpfsStream<Cid>, IpfsError> {
+        let busy = || IpfsError::Refused("garbage is being collected already".to_owned());
+        let alone = self
+            .collector
+            .clone()
+            .try_lock_owned()
+            .map_err(|_| busy())?;
+        if let Some(wait) = self.store.touched().blind() {
+            let text = format!(
+                "too many blocks were added of late to tell which are needed: try again in {wait:?}"
+            );
+            return Err(IpfsError::Refused(text));
+        }
+        // Every file must be counted before some are taken off the count.
+        self.store.settled().await?;
+        // From here on pins keep their blocks by themselves, so that only earlier ones are marked.
+        let collecting = self.store.touched().collecting();
+        let begun = Instant::now();
+        let marks = self.mark().await?;
+        tracing::info!(blocks = marks.len(), took = ?begun.elapsed(), "marked what the pins hold");
+        let sweep = Sweep {
+            marks: Arc::new(marks),
+            shards: self.store.shards().await?,
+            removed: Vec::new(),
+            _collecting: collecting,
+            _alone: alone,
+        };
+        let store = self.store.clone();
+        let removed = stream::unfold(Some(sweep), move |sweep| {
+            let store = store.clone();
+            async move {
+                let mut sweep = sweep?;
+                loop {
+                    if let Some(cid) = sweep.removed.pop() {
+                        return Some((Ok(cid), Some(sweep)));
+                    }
+                    let shard = sweep.shards.pop()?;
+                    match store.sweep(shard, sweep.marks.clone()).await {
+                        Ok(removed) => sweep.removed = removed,
+                        Err(error) => return Some((Err(error.into()), None)),
+                    }
+                }
+            }
+        });
+        Ok(removed.boxed())
+    }
+
+    /// The blocks that the pins hold.
+    async fn mark(&self) -> Result<HashSet<Key>, IpfsError> {
+        let mut marks = HashSet::new();
+        let mut from = None;
+        loop {
+            let page = self.pins.page(from, PAGE);
+            let Some((last, _)) = page.last() else {
+                return Ok(marks);
+            };
+            from = Some(*last);
+            for (root, mode) in page {
+                match mode {
+                    PinMode::Direct => marks.extend(key_of(&root)),
+                    PinMode::Recursive => self.mark_dag(root, &mut marks).await?,
+                }
+            }
+        }
+    }
+
+    /// A DAG; what is marked already was followed already.
+    async fn mark_dag(&self, root: Cid, marks: &mut HashSet<Key>) -> Result<(), IpfsError> {
+        let refused = |text: String| IpfsError::Refused(text);
+        let mut pending = vec![root];
+        let mut reading = FuturesUnordered::new();
+        loop {
+            while reading.len() < READS
+                && let Some(cid) = pending.pop()
+            {
+                // A name that carries its block may still link to others.
+                let new = key_of(&cid).is_none_or(|key| marks.insert(key));
+                if new && cid.0.codec() != RAW {
+                    reading.push(self.children(cid));
+                }
+                if marks.len() > GC_MARKS_MAX {
+                    return Err(refused(format!(
+                        "more than {GC_MARKS_MAX} blocks are pinned"
+                    )));
+                }
+            }
+            let Some(children) = reading.next().await else {
+                return Ok(());
+            };
+            let children = children.map_err(|why| {
+                refused(format!(
+                    "no garbage can be told while the pin {root} is not whole: {why}; recover the \
+                     pin or unpin it, then try again"
+                ))
+            })?;
+            if pending.len() + children.len() > DAG_PENDING_MAX {
+                return Err(refused(format!("the DAG of the pin {root} is too wide")));
+            }
+            pending.extend(children);
+        }
+    }
+
+    async fn children(&self, cid: Cid) -> Result<Vec<Cid>, String> {
+        let block = self.store.get(&cid).await.map_err(|e| e.to_string())?;
+        let block = block.ok_or_else(|| format!("block {cid} is missing"))?;
+        match links(&cid, &block) {
+            Ok(children) => Ok(children),
+            // Nobody could have pinned more of it than this block.
+            Err(LinksError::Codec(_)) => Ok(vec![]),
+            Err(error) => Err(format!("{cid}: {error}")),
+        }
+    }
+}
+
+/// Whether so many bytes are more than a share of the maximum.
+fn above(used: u64, max: u64, percent: u64) -> bool {
+    u128::from(used) * 100 > u128::from(max) * u128::from(percent)
+}
+
+/// Collects whenever the store is nearly full, until it no longer is.
+pub(super) async fn tend(node: Weak<Embedded>) {
+    loop {
+        let Some(grown) = node.upgrade().map(|node| node.store.clone()) else {
+            return;
+        };
+        grown.grown().await;
+        drop(grown);
+        let Some(node) = node.upgrade() else { return };
+        match node.collect_if_crowded().await {
+            Ok(None) => continue,
+            Ok(Some(blocks)) => {
+                tracing::info!(blocks, "the IPFS store was nearly full: collected garbage");
+            }
+            Err(error) => tracing::warn!(%error, "the IPFS store is nearly full"),
+        }
+        drop(node);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+impl Embedded {
+    /// Blocks removed; None where there was no need.
+    async fn collect_if_crowded(&self) -> Result<Option<u64>, IpfsError> {
+        let max = self.store.max();
+        let mut removed = 0;
+        if !above(self.store.used().await?, max, HIGH) {
+            return Ok(None);
+        }
+        let mut garbage = self.collect().await?;
+        while above(self.store.used().await?, max, LOW)
+            && let Some(block) = garbage.next().await
+        {
+            block?;
+            removed += 1;
+        }
+        Ok(Some(removed))
+    }
+}
+
+#[cfg(test)]
+mod tests;
