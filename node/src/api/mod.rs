@@ -32,7 +32,7 @@ pub use self::{
     config::HeaderError,
     headers::Cors,
     http::server::{Connections, ListenError, Server, ServerLimits},
-    measure::{Measurements, RaftMeasurements},
+    measure::{BlockCounts, Measurements, RaftMeasurements},
     metrics::{Metrics, serve_metrics},
     proxy::{ProxiedNode, ProxyConfig, serve_proxy},
 };

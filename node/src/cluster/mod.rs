@@ -93,6 +93,7 @@ struct Inner {
     forwarder: Forwarder,
     /// Pins in the state, counted now and then.
     pins: AtomicU64,
+    uploads: blocks::Uploads,
 }
 
 impl Cluster {
@@ -100,6 +101,7 @@ impl Cluster {
         Self(Arc::new(Inner {
             forwarder: Forwarder::new(parts.net.clone()),
             pins: AtomicU64::new(0),
+            uploads: blocks::Uploads::default(),
             me: parts.me,
             settings: parts.settings,
             net: parts.net,
@@ -123,6 +125,11 @@ impl Cluster {
     #[must_use]
     pub fn tables(&self) -> &StatusTables {
         &self.0.tables
+    }
+
+    /// What uploads bring to it.
+    pub(crate) fn uploads(&self) -> &blocks::Uploads {
+        &self.0.uploads
     }
 
     /// Whether what this peer reads locally is at least what it knew before its last stop.
