@@ -31,8 +31,12 @@ pub struct Measurements {
     pub pinned: u64,
     /// Pin orders given to the IPFS node since the start, and how many of them failed.
     pub pin_adds: Option<(u64, u64)>,
-    /// Blocks stored by uploads since the start, and their bytes.
-    pub blocks_added: Option<(u64, u64)>,
+    /// Blocks of uploads since the start.
+    pub blocks: Option<BlockCounts>,
+    /// The weight that the disk informer gave out last.
+    pub informer_disk: Option<i64>,
+    /// Gossip since the start: `published`, `delivered`, `dropped`.
+    pub gossip: Vec<(&'static str, u64)>,
     /// Lengths of queues, by name.
     pub queues: Vec<(&'static str, u64)>,
     /// Members, and how many of them are connected.
@@ -41,6 +45,19 @@ pub struct Measurements {
     pub stages: Vec<(&'static str, Spent)>,
     /// Of the planner of repair.
     pub repair: Vec<(&'static str, u64)>,
+}
+
+/// Blocks that uploads brought to the peer's IPFS node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BlockCounts {
+    /// Given to the IPFS node.
+    pub put: u64,
+    /// Of them, those that it did not take.
+    pub errors: u64,
+    /// Of them, those that it took.
+    pub added: u64,
+    /// Bytes of those.
+    pub bytes: u64,
 }
 
 /// The consensus at a moment.
@@ -95,7 +112,19 @@ impl Collector for BackendCollector {
         let name = "ipfscluster_repair_pins";
         let help = "Pins that lack copies, by urgency";
         labelled(&mut encoder, name, help, "urgency", &now.repair)?;
-        stages(&mut encoder, &now.stages)
+        stages(&mut encoder, &now.stages)?;
+        if let Some(weight) = now.informer_disk {
+            let name = "ipfscluster_informer_disk";
+            let help = "The weight that the disk informer gave out last";
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(weight).encode(metric)?;
+        }
+        counters(
+            &mut encoder,
+            "ipfscluster_gossip_messages",
+            "Gossip messages, by what became of them",
+            ("outcome", &now.gossip),
+        )
     }
 }
 
@@ -138,13 +167,29 @@ fn pin_gauges(now: &Measurements) -> Vec<Gauge> {
             errors,
         ));
     }
-    if let Some((blocks, bytes)) = now.blocks_added {
-        gauges.push(("ipfscluster_blocks_added", "Blocks of uploads", blocks));
-        gauges.push((
-            "ipfscluster_blocks_added_size",
-            "Bytes of blocks of uploads",
-            bytes,
-        ));
+    if let Some(blocks) = now.blocks {
+        gauges.extend([
+            (
+                "ipfscluster_blocks_put",
+                "Blocks of uploads given to the IPFS node",
+                blocks.put,
+            ),
+            (
+                "ipfscluster_blocks_put_errors",
+                "Blocks of uploads that it did not take",
+                blocks.errors,
+            ),
+            (
+                "ipfscluster_blocks_added",
+                "Blocks of uploads that it took",
+                blocks.added,
+            ),
+            (
+                "ipfscluster_blocks_added_size",
+                "Bytes of blocks of uploads",
+                blocks.bytes,
+            ),
+        ]);
     }
     if let Some((members, connected)) = now.members {
         gauges.push(("ipfscluster_members", "Members of the cluster", members));
@@ -179,6 +224,24 @@ fn raft_gauges(raft: &RaftMeasurements) -> [Gauge; 5] {
     ]
 }
 
+/// A counter per value of a label.
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    (label, values): (&'static str, &[(&'static str, u64)]),
+) -> Result<(), fmt::Error> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (of, value) in values {
+        let labels = [(label, *of)];
+        ConstCounter::new(*value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 /// Two counters per stage of a write.
 fn stages(
     encoder: &mut DescriptorEncoder<'_>,
@@ -196,14 +259,10 @@ fn stages(
         let seconds = Duration::from_nanos(spent.nanos).as_secs_f64();
         ConstCounter::new(seconds).encode(metric.encode_family(&labels)?)?;
     }
+    let steps: Vec<_> = stages.iter().map(|(s, spent)| (*s, spent.times)).collect();
     let name = "ipfscluster_write_steps";
     let help = "How often the stages of a write ran";
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (stage, spent) in stages {
-        let labels = [("stage", *stage)];
-        ConstCounter::new(spent.times).encode(metric.encode_family(&labels)?)?;
-    }
-    Ok(())
+    counters(encoder, name, help, ("stage", &steps))
 }
 
 fn labelled(

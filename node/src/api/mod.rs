@@ -39,7 +39,7 @@ pub use self::{
         server::{Connections, ListenError, Server, ServerLimits},
         tls::{Tls, TlsError},
     },
-    measure::{Measurements, RaftMeasurements},
+    measure::{BlockCounts, Measurements, RaftMeasurements},
     metrics::{Metrics, serve_metrics},
     proxy::{ProxiedNode, ProxyConfig, serve_proxy},
 };

@@ -14,10 +14,7 @@ use ipfs_cluster_protocol::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Cluster, error::ClusterError, pins::Commit};
-use crate::{
-    ipfs::SharedIpfs,
-    net::{Net, PeerStream, Proto},
-};
+use crate::net::{Net, PeerStream, Proto};
 
 /// How long a destination may take to store one batch.
 const STORE_MAX: Duration = Duration::from_secs(60);
@@ -98,7 +95,7 @@ impl Cluster {
     fn destination(&self, peer: PeerId) -> Destination {
         let (batches, queue) = mpsc::channel(BATCHES_AHEAD);
         let task = if peer == self.0.me {
-            tokio::spawn(store_here(self.0.ipfs.clone(), queue))
+            tokio::spawn(store_here(self.clone(), queue))
         } else {
             tokio::spawn(store_there(self.0.net.clone(), peer.clone(), queue))
         };
@@ -192,9 +189,10 @@ impl AddSession {
     }
 }
 
-async fn store_here(ipfs: SharedIpfs, mut queue: mpsc::Receiver<Batch>) -> Result<(), String> {
+async fn store_here(cluster: Cluster, mut queue: mpsc::Receiver<Batch>) -> Result<(), String> {
     while let Some(batch) = queue.recv().await {
-        ipfs.block_put(batch).await.map_err(|e| e.to_string())?;
+        let stored = cluster.uploads().put(cluster.ipfs(), batch).await;
+        stored.map_err(|e| e.to_string())?;
     }
     Ok(())
 }

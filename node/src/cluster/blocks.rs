@@ -1,13 +1,69 @@
 //! The destination's side of an add: stores what arrives, and says so only then.
 
-use ipfs_cluster_protocol::blocks::{BlockAck, BlockBatch};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use ipfs_cluster_protocol::{
+    blocks::{BlockAck, BlockBatch},
+    id::Cid,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{ipfs::SharedIpfs, net::PeerStream, worker::Stop};
+use super::Cluster;
+use crate::{
+    api::BlockCounts,
+    ipfs::{IpfsError, SharedIpfs},
+    net::PeerStream,
+    worker::Stop,
+};
+
+/// What uploads brought to this peer's IPFS node since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    puts: AtomicU64,
+    errors: AtomicU64,
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Uploads {
+    /// Stores blocks and counts them.
+    pub(super) async fn put(
+        &self,
+        ipfs: &SharedIpfs,
+        batch: Vec<(Cid, Bytes)>,
+    ) -> Result<(), IpfsError> {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let blocks = count(batch.len());
+        let bytes = batch.iter().map(|(_, data)| count(data.len())).sum();
+        self.puts.fetch_add(blocks, Ordering::Relaxed);
+        let stored = ipfs.block_put(batch).await;
+        let (blocks_of, bytes_of) = match stored {
+            Ok(()) => (&self.blocks, Some(&self.bytes)),
+            Err(_) => (&self.errors, None),
+        };
+        blocks_of.fetch_add(blocks, Ordering::Relaxed);
+        if let Some(total) = bytes_of {
+            total.fetch_add(bytes, Ordering::Relaxed);
+        }
+        stored
+    }
+
+    /// What was counted up to now.
+    pub(super) fn read(&self) -> BlockCounts {
+        let read = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        BlockCounts {
+            put: read(&self.puts),
+            errors: read(&self.errors),
+            added: read(&self.blocks),
+            bytes: read(&self.bytes),
+        }
+    }
+}
 
 /// Serves adds of other peers until this one stops.
 pub(crate) async fn serve(
-    ipfs: SharedIpfs,
+    cluster: Cluster,
     mut streams: mpsc::Receiver<PeerStream>,
     mut stop: Stop,
 ) {
@@ -19,10 +75,10 @@ pub(crate) async fn serve(
             Some(_) = running.join_next() => {}
             stream = streams.recv() => {
                 let Some(stream) = stream else { return };
-                let ipfs = ipfs.clone();
+                let cluster = cluster.clone();
                 running.spawn(async move {
                     let peer = stream.peer.clone();
-                    if let Err(reason) = receive(&ipfs, stream).await {
+                    if let Err(reason) = receive(&cluster, stream).await {
                         tracing::debug!(%peer, reason, "block stream ended early");
                     }
                 });
@@ -31,7 +87,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn receive(ipfs: &SharedIpfs, mut stream: PeerStream) -> Result<(), String> {
+async fn receive(cluster: &Cluster, mut stream: PeerStream) -> Result<(), String> {
     loop {
         let batch = stream
             .recv_msg::<BlockBatch>()
@@ -41,7 +97,7 @@ async fn receive(ipfs: &SharedIpfs, mut stream: PeerStream) -> Result<(), String
             return Ok(());
         };
         let blocks = batch.blocks.into_iter().map(|b| (b.cid, b.data)).collect();
-        let ack = match ipfs.block_put(blocks).await {
+        let ack = match cluster.uploads().put(cluster.ipfs(), blocks).await {
             Ok(()) => BlockAck::Stored,
             Err(e) => BlockAck::Failed(e.to_string()),
         };

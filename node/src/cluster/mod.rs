@@ -100,6 +100,7 @@ struct Inner {
     pins: AtomicU64,
     /// The millisecond of the last request's id.
     last_request: AtomicU64,
+    uploads: blocks::Uploads,
 }
 
 impl Cluster {
@@ -108,6 +109,7 @@ impl Cluster {
             forwarder: Forwarder::new(parts.net.clone()),
             pins: AtomicU64::new(0),
             last_request: AtomicU64::new(0),
+            uploads: blocks::Uploads::default(),
             me: parts.me,
             settings: parts.settings,
             net: parts.net,
@@ -131,6 +133,11 @@ impl Cluster {
     #[must_use]
     pub fn tables(&self) -> &StatusTables {
         &self.0.tables
+    }
+
+    /// What uploads bring to it.
+    pub(crate) fn uploads(&self) -> &blocks::Uploads {
+        &self.0.uploads
     }
 
     /// Whether what this peer reads locally is at least what it knew before its last stop.

@@ -69,6 +69,10 @@ impl Cluster {
         let load = self.0.tracker.load();
         let (append, sync) = self.0.consensus.log_spent();
         let repair = self.0.repair.report();
+        let disk = ["freespace", "reposize"].into_iter();
+        let disk = disk
+            .filter_map(|name| self.0.monitor.fresh(name, &self.0.me))
+            .next();
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         Measurements {
             raft: Some(RaftMeasurements {
@@ -91,7 +95,9 @@ impl Cluster {
             pin_error: own.get(PinPhase::PinError),
             pinned: own.get(PinPhase::Pinned),
             pin_adds: Some(self.0.tracker.pin_orders()),
-            blocks_added: None,
+            blocks: Some(self.0.uploads.read()),
+            informer_disk: disk.map(|metric| metric.weight),
+            gossip: self.0.net.gossip_counts().to_vec(),
             queues: vec![
                 ("tracker", count(load.queued)),
                 ("tracker_pressing", count(load.pressing)),

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -119,7 +119,10 @@ impl EventLoop {
             .gossip
             .publish(gossip::topic(topic), sealed);
         match published {
-            Ok(_) | Err(Error::Duplicate) => Ok(()),
+            Ok(_) | Err(Error::Duplicate) => {
+                self.shared.gossip_published.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
             Err(Error::NoPeersSubscribedToTopic) => Err(PublishError::Alone),
             Err(Error::AllQueuesFull(_)) => Err(PublishError::Busy),
             Err(Error::MessageTooLarge) => Err(PublishError::TooLarge {

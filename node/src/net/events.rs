@@ -1,6 +1,6 @@
 //! What the swarm reports, and what follows from it.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use ipfs_cluster_protocol::limits;
@@ -293,10 +293,18 @@ impl EventLoop {
 
     fn deliver(&self, topic: Topic, message: GossipMessage) {
         let subscriber = self.shared.subscribers.lock().get(&topic).cloned();
-        if let Some(subscriber) = subscriber
-            && let Err(TrySendError::Full(message)) = subscriber.try_send(message)
-        {
-            tracing::debug!(topic = topic.name(), from = %message.from, "gossip was dropped: its subscriber lags");
+        let Some(subscriber) = subscriber else {
+            return;
+        };
+        match subscriber.try_send(message) {
+            Ok(()) => {
+                self.shared.gossip_delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(TrySendError::Full(message)) => {
+                *self.shared.gossip_dropped.lock().entry(topic).or_default() += 1;
+                tracing::debug!(topic = topic.name(), from = %message.from, "gossip was dropped: its subscriber lags");
+            }
+            Err(TrySendError::Closed(_)) => {}
         }
     }
 

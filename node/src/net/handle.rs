@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -221,6 +221,17 @@ impl Net {
         if self.0.shared.book.lock().hint(&peer, addresses) {
             self.0.shared.changed.notify_one();
         }
+    }
+
+    /// Gossip since the start, by what became of it.
+    #[must_use]
+    pub fn gossip_counts(&self) -> [(&'static str, u64); 3] {
+        let shared = &self.0.shared;
+        [
+            ("published", shared.gossip_published.load(Ordering::Relaxed)),
+            ("delivered", shared.gossip_delivered.load(Ordering::Relaxed)),
+            ("dropped", shared.gossip_dropped.lock().values().sum()),
+        ]
     }
 
     /// Connects to an address, and tells who is there.

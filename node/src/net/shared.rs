@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem::{Discriminant, discriminant},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use ipfs_cluster_protocol::{
@@ -50,6 +50,9 @@ pub(super) struct Shared {
     pub(super) changed: Notify,
     pub(super) acceptors: Mutex<BTreeMap<Proto, mpsc::Sender<PeerStream>>>,
     pub(super) subscribers: Mutex<BTreeMap<Topic, mpsc::Sender<GossipMessage>>>,
+    /// Messages of this peer that left it, and others' that reached a subscriber.
+    pub(super) gossip_published: AtomicU64,
+    pub(super) gossip_delivered: AtomicU64,
     /// Messages that went no further, per topic.
     pub(super) gossip_dropped: Mutex<BTreeMap<Topic, u64>>,
     logged: Mutex<BTreeMap<PeerId, Discriminant<Refusal>>>,
@@ -73,6 +76,8 @@ impl Shared {
             changed: Notify::new(),
             acceptors: Mutex::default(),
             subscribers: Mutex::default(),
+            gossip_published: AtomicU64::new(0),
+            gossip_delivered: AtomicU64::new(0),
             gossip_dropped: Mutex::default(),
             logged: Mutex::default(),
         }

@@ -76,7 +76,7 @@ pub async fn start(
         repair: repair.clone(),
         leader: leader.clone(),
     });
-    serve_peers(&mut workers, &net, &cluster, &leader, &ipfs);
+    serve_peers(&mut workers, &net, &cluster, &leader);
     let (failed, failures) = mpsc::channel(1);
     serving::spawn(
         serving::Serving {
@@ -103,24 +103,18 @@ pub async fn start(
 }
 
 /// What other peers ask of this one, recovering or not.
-fn serve_peers(
-    workers: &mut Workers,
-    net: &Net,
-    cluster: &Cluster,
-    leader: &Leader,
-    ipfs: &NodeIpfs,
-) {
+fn serve_peers(workers: &mut Workers, net: &Net, cluster: &Cluster, leader: &Leader) {
     let (forward, questions, adds) = (
         net.accept(Proto::Forward),
         net.accept(Proto::Rpc),
         net.accept(Proto::Blocks),
     );
-    let (leader, cluster, node) = (leader.clone(), cluster.clone(), ipfs.node.clone());
+    let (leader, storing, cluster) = (leader.clone(), cluster.clone(), cluster.clone());
     workers.spawn_until("forward server", |stop| {
         forward_server::serve(leader, forward, stop)
     });
     workers.spawn_until("rpc server", |stop| rpc::serve(cluster, questions, stop));
-    workers.spawn_until("block server", |stop| blocks::serve(node, adds, stop));
+    workers.spawn_until("block server", |stop| blocks::serve(storing, adds, stop));
 }
 
 async fn net_config(config: &Config, env: &Env, options: &StartOptions) -> NetConfig {

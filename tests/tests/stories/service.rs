@@ -238,12 +238,18 @@ fn metrics_are_served_where_the_configuration_says() {
         assert_eq!(pinned.status, 200, "{}", pinned.text());
         let port = peer.metrics_port();
         let wanted = [
-            "ipfscluster_pins 1",
+            "ipfscluster_pins 2",
             "ipfscluster_write_steps_total{stage=\"apply\"}",
             "ipfscluster_write_seconds_total{stage=\"sync\"}",
-            "ipfscluster_http_request_seconds_count{server=\"rest\",method=\"POST\",code=\"200\"} 1",
+            "ipfscluster_http_request_seconds_count{server=\"rest\",method=\"POST\",code=\"200\"} 2",
             "ipfscluster_raft_term",
+            "ipfscluster_blocks_added 1",
+            "ipfscluster_blocks_added_size ",
+            "ipfscluster_informer_disk ",
+            "ipfscluster_gossip_messages_total{outcome=\"published\"}",
+            "ipfscluster_pins_pin_add ",
         ];
+        crate::add(peer, "", b"counted").await;
         // The pins are counted now and then.
         until("all metrics", PATIENCE, || async {
             let answer = ipfs_cluster_tests::http::request(port, "GET", "/metrics").await;
