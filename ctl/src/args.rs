@@ -109,7 +109,7 @@ pub(crate) enum Command {
         command: Option<Peers>,
     },
     /// Add files to IPFS and pin them
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// Print files, read through the peer
     Cat {
         /// CIDs, or /ipfs/CID/…

@@ -139,7 +139,7 @@ impl Context {
             Command::Id => self.show(self.client.id().await)?,
             Command::Version => self.show(self.client.version().await)?,
             Command::Peers { command } => return self.peers(command).await,
-            Command::Add(args) => self.add(args).await?,
+            Command::Add(args) => self.add(*args).await?,
             Command::Cat { paths } => self.cat(&paths).await?,
             Command::Ls { paths } => self.ls(&paths).await?,
             Command::Get(args) => self.get(args).await?,

@@ -76,7 +76,6 @@ impl Cluster {
     /// Whether this peer's own state says that it is no member any more.
     fn is_out(&self) -> bool {
         let members = self.0.consensus.members();
-        let out = !members.borrow().contains_key(&self.0.me);
-        out
+        !members.borrow().contains_key(&self.0.me)
     }
 }

@@ -61,7 +61,7 @@ impl HashFunction {
             return Some(Self(found.2));
         }
         let bits: u64 = name.strip_prefix("blake2b-")?.parse().ok()?;
-        let bytes = (bits % 8 == 0).then_some(bits / 8)?;
+        let bytes = bits.is_multiple_of(8).then_some(bits / 8)?;
         Self::by_code(BLAKE2B + bytes).filter(|found| found.name() == name)
     }
 

@@ -19,9 +19,11 @@ use crate::{
 };
 
 /// The path asked for: a CID alone is one.
-fn path(query: &Query) -> Result<String, Reply> {
+fn path(query: &Query) -> Result<String, Box<Reply>> {
     match query.get("arg") {
-        "" => Err(bad_request("the argument arg=/ipfs/CID/… is missing")),
+        "" => Err(Box::new(bad_request(
+            "the argument arg=/ipfs/CID/… is missing",
+        ))),
         path if path.starts_with('/') => Ok(path.to_owned()),
         cid => Ok(format!("/ipfs/{cid}")),
     }
@@ -34,7 +36,7 @@ fn failed(error: IpfsError) -> Reply {
 pub(crate) async fn stat(rest: Rest, query: Query) -> Reply {
     let path = match path(&query) {
         Ok(path) => path,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     match read::stat(rest.backend.ipfs(), &path).await {
         Ok(entry) => reply::json(StatusCode::OK, &entry),
@@ -45,7 +47,7 @@ pub(crate) async fn stat(rest: Rest, query: Query) -> Reply {
 pub(crate) async fn ls(rest: Rest, query: Query) -> Reply {
     let path = match path(&query) {
         Ok(path) => path,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     match read::entries(rest.backend.ipfs(), &path).await {
         Ok(entries) => {
@@ -63,7 +65,7 @@ pub(crate) async fn ls(rest: Rest, query: Query) -> Reply {
 pub(crate) async fn cat(rest: Rest, query: Query) -> Reply {
     let path = match path(&query) {
         Ok(path) => path,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     match rest.backend.ipfs().cat(path).await {
         Ok(pieces) => bytes(pieces),

@@ -91,10 +91,10 @@ impl Embedded {
         } = request;
         match self.pins.get(&cid) {
             // What was just added anew is walked, so that it is not kept beyond the pin.
-            Some(pin) if pin.mode == mode && pin.name == name => {
-                if !self.store.touched().waits(&cid) {
-                    return Ok(());
-                }
+            Some(pin)
+                if pin.mode == mode && pin.name == name && !self.store.touched().waits(&cid) =>
+            {
+                return Ok(());
             }
             Some(pin) if pin.mode == PinMode::Recursive && mode == PinMode::Direct => {
                 let text = format!("pin: {cid} already pinned recursively");

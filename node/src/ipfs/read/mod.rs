@@ -37,7 +37,9 @@ pub(crate) async fn stat(node: &Node, path: &str) -> Result<ContentEntry, IpfsEr
     let description = describe(&cid, &node.block_get(cid).await?)?;
     let mut names = path.split('/').filter(|name| !name.is_empty());
     // The first names are `ipfs` and the CID.
-    let name = names.nth(2).and_then(|third| names.last().or(Some(third)));
+    let name = names
+        .nth(2)
+        .and_then(|third| names.next_back().or(Some(third)));
     let name = name.unwrap_or_default().to_owned();
     Ok(ContentEntry::new(name, cid, description))
 }
