@@ -147,7 +147,7 @@ pub(crate) fn of(group: &str, name: &str) -> Treatment {
     found.map_or(Treatment::Equal, |(_, _, status, body, _)| {
         Treatment::Differs {
             status: *status,
-            body: body,
+            body,
         }
     })
 }
