@@ -168,7 +168,7 @@ proptest! {
         let mut view = view(&peers, false);
         settle(&mut view)?;
         let members = view.members.len();
-        let want = VOTERS_MAX.min(if members % 2 == 0 { members - 1 } else { members });
+        let want = VOTERS_MAX.min(if members.is_multiple_of(2) { members - 1 } else { members });
         prop_assert_eq!(view.voters.len(), want);
         prop_assert_eq!(view.voters.len() + view.learners.len(), members);
     }
