@@ -137,11 +137,12 @@ impl Cluster {
         let mut graph = ConnectGraph::new(self.0.me.clone());
         let ids: Vec<Id> = self.peers().collect().await;
         for id in &ids {
-            graph
-                .id_to_peername
-                .insert(id.id.clone(), id.peername.clone());
-            graph.cluster_trust_links.insert(id.id.clone(), true);
             let reached = id.error.is_empty();
+            if reached {
+                let name = id.peername.clone();
+                graph.id_to_peername.insert(id.id.clone(), name);
+            }
+            graph.cluster_trust_links.insert(id.id.clone(), true);
             let links = ids
                 .iter()
                 .filter(|o| reached && o.id != id.id && o.error.is_empty());

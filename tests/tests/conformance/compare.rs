@@ -77,6 +77,8 @@ pub(crate) struct Comparison {
     pub(crate) excused: BTreeSet<String>,
     /// Whether allocations are the user's own choice, so that they must be the same.
     pub(crate) chosen: bool,
+    /// Whether a list may lack what was pinned before the exchanges that are played.
+    pub(crate) partial: bool,
     found: Vec<String>,
 }
 
@@ -86,6 +88,7 @@ impl Comparison {
             depth,
             excused: BTreeSet::new(),
             chosen: false,
+            partial: false,
             found: Vec::new(),
         }
     }
@@ -132,7 +135,15 @@ impl Comparison {
 
     /// Objects that are told apart by what they are about.
     fn list(&mut self, at: &str, want: &[Value], got: &[Value]) {
-        let Some(key) = want.iter().chain(got).find_map(subject) else {
+        let all = || want.iter().chain(got);
+        if self.depth == Depth::Values && all().all(Value::is_string) {
+            let words = |list: &[Value]| list.iter().map(Value::to_string).collect::<BTreeSet<_>>();
+            if words(want) != words(got) {
+                self.note(at, &format!("{want:?}"), &format!("{got:?}"));
+            }
+            return;
+        }
+        let Some(key) = all().find_map(subject) else {
             return self.ordered(at, want, got);
         };
         if self.depth == Depth::Shapes {
@@ -148,6 +159,7 @@ impl Comparison {
             match (find(want, &id), find(got, &id)) {
                 (Some(want), Some(got)) => self.value(&format!("{at}{id}"), &want, &got),
                 _ if self.excused.contains(&id) => {}
+                (Some(_), None) if self.partial => {}
                 (Some(_), None) => self.note(at, &id, "missing"),
                 _ => self.note(at, "missing", &id),
             }
@@ -210,8 +222,16 @@ impl Comparison {
     fn objects(&mut self, at: &str, want: &Map<String, Value>, got: &Map<String, Value>) {
         let asked_for = at.ends_with(".pin");
         let is_pin = asked_for || want.contains_key("max_depth") || want.contains_key("peer_map");
+        let placed = want
+            .get("allocations")
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty());
         let keys: BTreeSet<&String> = want.keys().chain(got.keys()).collect();
         for key in keys {
+            if key == "peer_map" && placed && !self.chosen {
+                self.statuses(at, &want[key], &got.get(key).cloned().unwrap_or_default());
+                continue;
+            }
             let at = format!("{at}.{key}");
             match (want.get(key), got.get(key)) {
                 (Some(want), Some(got)) if is_pin && LEAKED.contains(&key.as_str()) => {
@@ -222,6 +242,7 @@ impl Comparison {
                 (Some(want), Some(got)) => self.value(&at, want, got),
                 (want, got)
                     if ADDRESSES.contains(&key.as_str()) && want.is_none() != got.is_none() => {}
+                (Some(_), None) if self.partial && at.contains(".Keys.") => {}
                 // Of a request, what is empty is left out.
                 (Some(_), None) if asked_for && LEAKED.contains(&key.as_str()) => {}
                 // Ids are not CIDs here: nothing is to be warned of.
@@ -234,6 +255,25 @@ impl Comparison {
                     &got.map_or("nothing".to_owned(), Value::to_string),
                 ),
             }
+        }
+    }
+
+    /// What peers say of a pin that some of them were chosen for: the same statuses, whoever has
+    /// them. One peer alone may or may not be one of those.
+    fn statuses(&mut self, at: &str, want: &Value, got: &Value) {
+        let sorted = |map: &Value| {
+            let peers = map.as_object().into_iter().flat_map(Map::values);
+            let mut all: Vec<String> = peers.map(|peer| peer["status"].to_string()).collect();
+            all.sort();
+            all
+        };
+        let (want, got) = (sorted(want), sorted(got));
+        if want.len() != 1 && want != got {
+            self.note(
+                &format!("{at}.peer_map"),
+                &format!("{want:?}"),
+                &format!("{got:?}"),
+            );
         }
     }
 

@@ -223,8 +223,11 @@ impl Player {
         let mut comparison = Comparison::new(self.depth);
         comparison.excused = self.excused.clone();
         comparison.chosen = record.path.contains("user-allocations");
+        comparison.partial = record.path.contains("pin/ls");
         let want = self.names.ours(&recorded.body);
-        let is_list = record.method == "GET" || record.path.contains("recover");
+        let is_list = record.method == "GET"
+            || record.path.contains("recover")
+            || record.path.contains("pin/ls");
         found.extend(comparison.bodies(&want, &answer.text(), is_list));
         found
     }
@@ -244,9 +247,11 @@ impl Player {
                 .unwrap_or_default();
             // No body follows a 204, and the HTTP library leaves out what announces a trailer.
             let bodiless = *name == "trailer" && answer.status == 204;
+            // Of a node that was never seen up nothing is known.
+            let unknown = *name == "access-control-expose-headers" && self.group.ends_with("down");
             // What is streamed here and was collected there has one more.
             let streamed = *name == "trailer" && want.is_empty();
-            if want != ours(name) && !bodiless && !streamed {
+            if want != ours(name) && !bodiless && !streamed && !unknown {
                 found.push(format!(
                     "header {name}: recorded {want:?}, ours {:?}",
                     ours(name)

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use ipfs_cluster_tests::{Cluster, Setup, http};
 use serde_json::{Value, json};
 
-use crate::player::{Door, Player};
+use crate::{
+    names::ALICE,
+    player::{Door, Player},
+};
 
 /// Every group, sorted.
 pub(crate) const GROUPS: [&str; 13] = [
@@ -23,8 +26,6 @@ pub(crate) const GROUPS: [&str; 13] = [
     "rest-repair",
     "rest-tls",
 ];
-/// The password of the recordings, as a header.
-const ALICE: &str = "Authorization: Basic YWxpY2U6c2VjcmV0cHc=\r\n";
 
 /// Runs a story.
 fn tell(story: impl Future<Output = ()>) {
@@ -106,7 +107,10 @@ fn pinning_service_auth() {
 #[test]
 fn rest_content() {
     tell(async {
-        let cluster = Cluster::start(plain(3)).await;
+        let setup = plain(3)
+            .with("CLUSTER_REPLICATIONFACTORMIN", "2")
+            .with("CLUSTER_REPLICATIONFACTORMAX", "2");
+        let cluster = Cluster::start(setup).await;
         let player = Player::new("rest-content", Door::Rest, &cluster).await;
         let player = player.described(&cluster, "").await;
         player.finish(&cluster).await;
@@ -144,9 +148,9 @@ fn rest_without_quorum() {
         let mut cluster = Cluster::start(setup).await;
         let mut before = Player::new("rest-repair", Door::Rest, &cluster).await;
         before.until("repin2-alloc-2-2", &cluster).await;
+        let player = Player::new("rest-no-quorum", Door::Rest, &cluster).await;
         cluster.peers[1].kill();
         cluster.peers[2].kill();
-        let player = Player::new("rest-no-quorum", Door::Rest, &cluster).await;
         player.finish(&cluster).await;
     });
 }
