@@ -36,8 +36,12 @@ pub(crate) fn head(stream: &mut impl Read) -> String {
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
         bytes.push(byte[0]);
+        // What is no HTTP at all is answered at once, as servers do.
+        if !bytes[0].is_ascii_alphabetic() {
+            break;
+        }
     }
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The whole answer to a request.
