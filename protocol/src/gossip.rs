@@ -9,9 +9,11 @@ use crate::{
     id::PeerId,
     limits::{
         GOSSIP_BYTES_MAX, METRIC_NAME_BYTES_MAX, METRIC_VALUE_BYTES_MAX, METRICS_PER_PEER_MAX,
+        WITNESS_STATEMENTS_MAX,
     },
     metrics::Metric,
     status::{Delta, Digest},
+    witness::Statement,
 };
 
 /// A message of the metrics topic.
@@ -28,6 +30,9 @@ pub enum StatusMessage {
     Delta(Delta),
     /// What copies of the author's table must be like.
     Digest(Digest),
+    /// What the author's state was after some entries of the log; at most
+    /// [`WITNESS_STATEMENTS_MAX`].
+    State(Vec<Statement>),
 }
 
 /// Why a body was dropped.
@@ -107,6 +112,12 @@ impl StatusMessage {
         match &message {
             Self::Delta(delta) => from_author(author, &delta.table.peer)?,
             Self::Digest(digest) => from_author(author, &digest.table.peer)?,
+            Self::State(statements) if statements.len() > WITNESS_STATEMENTS_MAX => {
+                return Err(BodyError::Bound {
+                    what: "state hashes per message",
+                });
+            }
+            Self::State(_) => {}
         }
         Ok(message)
     }

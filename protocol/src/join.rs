@@ -18,6 +18,8 @@ pub enum Ask {
         /// What it asked.
         request: Request,
     },
+    /// From a peer that was admitted, to any member: am I still one, in this life?
+    Standing,
 }
 
 /// What a joining peer says of itself.
@@ -45,6 +47,12 @@ pub enum Answer {
     Refused {
         /// Why.
         why: String,
+    },
+    /// To [`Ask::Standing`]: whether that life of the asker is a member's, as of a read that nothing
+    /// committed before the question is missing from.
+    Standing {
+        /// Whether it is.
+        member: bool,
     },
 }
 

@@ -29,3 +29,4 @@ pub mod rpc;
 pub mod state;
 pub mod status;
 pub mod time;
+pub mod witness;

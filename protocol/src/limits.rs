@@ -1,5 +1,7 @@
 //! Every bound of the program in one place, with the relations between them asserted.
 
+use crate::id::Epoch;
+
 /// Commands in one log entry.
 pub const ENTRY_COMMANDS_MAX: usize = 1024;
 /// Encoded bytes of one log entry.
@@ -32,6 +34,15 @@ pub const APPEND_IN_FLIGHT_MAX: usize = 64;
 pub const VOTERS_MAX: usize = 7;
 /// Learners kept ready to replace a voter.
 pub const STAND_INS_MAX: usize = 8;
+/// The highest epoch: each one numbers its pins in a range of its own.
+pub const EPOCH_MAX: Epoch = Epoch(u32::MAX as u64);
+/// A recovery raises the epoch by a number drawn from 1 up to this: two recoveries of one cluster
+/// that know nothing of each other must not come to the same epoch.
+pub const EPOCH_STEP_MAX: u64 = 1 << 20;
+/// Entries whose state hashes a peer remembers, to compare them with those of others.
+pub const WITNESS_ENTRIES_MAX: usize = 16 * 1024;
+/// State hashes that are kept of each other member, and that one message may carry.
+pub const WITNESS_STATEMENTS_MAX: usize = 8;
 /// Members of a cluster.
 pub const MEMBERS_MAX: usize = 1024;
 /// Bytes of applied commands that wait to be written to the state file.

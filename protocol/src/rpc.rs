@@ -122,6 +122,9 @@ pub enum Refusal {
     /// Nothing was done, and nothing can be just now.
     #[error("{0}")]
     Unavailable(String),
+    /// Nothing was done: the asked peer was left behind in an epoch that is over.
+    #[error("{0}")]
+    LeftBehind(String),
 }
 
 /// A question to one peer, one per stream.

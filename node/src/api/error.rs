@@ -12,7 +12,8 @@ pub(crate) fn failed(error: ClusterError) -> Reply {
         tracing::debug!(target: "restapi", %status, error = %error, "a request failed");
     }
     let mut reply = reply::error(status, &error);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    let passes = !matches!(error, ClusterError::LeftBehind(_));
+    if status == StatusCode::SERVICE_UNAVAILABLE && passes {
         reply
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -27,7 +28,9 @@ pub(crate) fn status(error: &ClusterError) -> StatusCode {
         ClusterError::NotPinned => StatusCode::NOT_FOUND,
         ClusterError::BadRequest(_) => StatusCode::BAD_REQUEST,
         ClusterError::OtherEpoch { .. } => StatusCode::CONFLICT,
-        ClusterError::Recovering | ClusterError::TooFarBehind(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ClusterError::Recovering | ClusterError::TooFarBehind(_) | ClusterError::LeftBehind(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ClusterError::Invalid(_)
         | ClusterError::NoLeader
         | ClusterError::Unknown(_)

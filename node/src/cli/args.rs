@@ -10,6 +10,7 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use ipfs_cluster_node::config::init::IpfsKind;
 use ipfs_cluster_protocol::command_line::{self, Flags};
+use ipfs_cluster_protocol::id::PeerId;
 use multiaddr::Multiaddr;
 
 /// The version of the API, which is that of the program this one stands in for.
@@ -88,6 +89,11 @@ pub(super) enum Command {
     State {
         #[command(subcommand)]
         command: State,
+    },
+    /// Act on the peer's log while the peer does not run
+    Raft {
+        #[command(subcommand)]
+        command: Raft,
     },
     /// Run a whole cluster on this machine, to try it out
     Dev(Dev),
@@ -236,6 +242,21 @@ pub(super) struct ImportArgs {
     pub(super) allocations: String,
 }
 
+/// `raft`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Raft {
+    /// Go on from this peer alone when a majority of the voters is lost for good; run it on ONE
+    /// survivor, the others join it
+    Recover {
+        /// Comma list of peer IDs of survivors: they stay members. All others are taken out
+        #[arg(long, value_delimiter = ',')]
+        peers: Vec<PeerId>,
+        /// Do not ask
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
 /// `dev`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Dev {
@@ -354,6 +375,7 @@ mod tests {
             "daemon --start-empty",
             "completion zsh",
             "man",
+            "raft recover --peers 12D3KooWJUSc6kjcpkjZ9AkCkQZfiCQgSR65uVY6UaHRWBAvqTyA --force",
             "dev --peers 5 --processes --repair-grace 10s --folder /x --json",
             "version",
         ] {

@@ -10,6 +10,7 @@ mod dev;
 mod fetch;
 mod import;
 mod init;
+mod raft;
 mod signals;
 mod state;
 mod systemd;
@@ -121,6 +122,7 @@ fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
             Command::Daemon(daemon) => shell.daemon(daemon).await,
             Command::Dev(dev) => shell.dev(dev).await,
             Command::State { command } => shell.state(command).await,
+            Command::Raft { command } => shell.raft(command).await,
             Command::Version | Command::Completion { .. } | Command::Man { .. } => {
                 Ok(ExitCode::SUCCESS)
             }

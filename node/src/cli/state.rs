@@ -7,10 +7,11 @@ use std::{
 };
 
 use ipfs_cluster_node::{
-    config::Config,
-    storage::{DataFolder, StateStore, StateTuning},
+    config::{self, Config},
+    consensus::Offline,
+    storage::DataFolder,
 };
-use ipfs_cluster_protocol::{export, id::Seq, state::query};
+use ipfs_cluster_protocol::{export, id::Seq, limits, state::query};
 
 use super::{Failure, Shell, addresses::Addresses, args::State, fetch};
 
@@ -85,10 +86,19 @@ impl Shell {
             let text = format!("{}: the peer has no state yet", path.display());
             return Err(Failure::new(EXPORTING, text));
         }
-        let data = DataFolder::open(&self.env, &self.folder).await;
-        let _data = data.map_err(|e| failed(&e))?;
-        let store = StateStore::open(&self.env, path, StateTuning::default()).await;
-        let store = store.map_err(|e| failed(&e))?;
+        let identity = config::load_identity(&self.folder, &*self.env.disk, &self.vars);
+        let me = identity.map_err(|e| failed(&e))?.peer;
+        let offline = Offline::open(&self.env, &self.folder).await;
+        let offline = offline.map_err(|e| failed(&e))?;
+        if let Some(left) = offline.settle(&me).await.map_err(|e| failed(&e))? {
+            eprintln!(
+                "not exported: {} changes in entries {} to {} of this peer's log, of which it is \
+                 not known whether a majority of the cluster has them; start the peer and export \
+                 again to have them settled",
+                left.commands, left.first, left.last
+            );
+        }
+        let store = offline.state();
         let mut from = Some(Seq(0));
         while let Some(seq) = from {
             let page = store.read(move |read| query::pins(read, seq, PAGE, &|_| true));
@@ -99,7 +109,7 @@ impl Shell {
             }
             from = page.next;
         }
-        Ok(())
+        offline.close().await.map_err(|e| failed(&e))
     }
 
     async fn cleanup(&self) -> Result<(), Failure> {
@@ -107,11 +117,28 @@ impl Shell {
         let _lock = self.lock()?;
         if self.env.disk.exists(&folder) {
             let aside = self.move_state_aside().await?;
+            self.keep_ledger(&aside)?;
             println!("the state was moved to {}", aside.display());
         } else {
             println!("{} does not exist: nothing to clean up", folder.display());
         }
         Ok(())
+    }
+
+    /// What is the cluster's on the IPFS node stays so when the peer joins its cluster again; should
+    /// it come to another one, the tracker leaves this ledger behind.
+    fn keep_ledger(&self, aside: &Path) -> Result<(), Failure> {
+        let disk = &*self.env.disk;
+        let ledger = aside.join(DataFolder::LEDGER);
+        if !disk.exists(&ledger) {
+            return Ok(());
+        }
+        let folder = self.folder.join(DataFolder::NAME);
+        let kept = disk.create_dir_all(&folder).and_then(|()| {
+            let bytes = disk.read(&ledger, limits::LEDGER_BYTES_MAX)?;
+            disk.write_atomic(&folder.join(DataFolder::LEDGER), &bytes)
+        });
+        kept.map_err(|e| Failure::new("keeping the ledger of pins", e))
     }
 
     /// Moves the data folder aside, keeping as many old ones as configured; where it is then.

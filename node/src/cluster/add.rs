@@ -49,6 +49,7 @@ impl Drop for Destination {
 impl Cluster {
     /// Decides who shall hold the content and opens a way to each.
     pub async fn add_session(&self, params: AddParams) -> Result<AddSession, ClusterError> {
+        self.may_write()?;
         // The CID is not known yet; placement does not depend on it but for ties.
         let spec = params
             .options

@@ -38,6 +38,9 @@ pub enum ClusterError {
         /// This cluster's.
         ours: Epoch,
     },
+    /// The cluster goes on without this peer, or without the one that leads it.
+    #[error("{0}")]
+    LeftBehind(String),
     /// The index asked for was not applied here in time.
     #[error("index not applied here within {0:?}")]
     TooFarBehind(Duration),
@@ -57,6 +60,7 @@ impl From<Refusal> for ClusterError {
             Refusal::Invalid(text) => Self::Invalid(text),
             Refusal::Unknown(text) => Self::Unknown(text),
             Refusal::Unavailable(text) => Self::Unavailable(text),
+            Refusal::LeftBehind(text) => Self::LeftBehind(text),
         }
     }
 }

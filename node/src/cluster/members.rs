@@ -48,6 +48,7 @@ impl Cluster {
             },
         };
         let own = inner.net.listen_addresses();
+        let left_behind = inner.consensus.left_behind();
         Id {
             id: inner.me.clone(),
             addresses: Some(own.iter().map(ToString::to_string).collect()),
@@ -56,7 +57,7 @@ impl Cluster {
             version: API_VERSION.into(),
             commit: String::new(),
             rpc_protocol_version: RPC_PROTOCOL_VERSION.into(),
-            error: String::new(),
+            error: left_behind.map_or_else(String::new, |why| why.to_string()),
             ipfs,
             peername: inner.settings.peername.clone(),
             draining,

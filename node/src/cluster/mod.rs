@@ -140,9 +140,14 @@ impl Cluster {
         &self.0.uploads
     }
 
-    /// Whether what this peer reads locally is at least what it knew before its last stop.
+    /// Whether this peer serves: what it reads locally is at least what it knew before its last
+    /// stop, and its cluster does not go on without it.
     #[must_use]
     pub fn is_ready(&self) -> bool {
+        self.reads() && self.0.consensus.left_behind().is_none()
+    }
+
+    fn reads(&self) -> bool {
         !self.0.consensus.status().borrow().recovering
     }
 
@@ -157,7 +162,7 @@ impl Cluster {
         &self,
         read: impl FnOnce(&dyn StateRead) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ClusterError> {
-        if !self.is_ready() {
+        if !self.reads() {
             return Err(ClusterError::Recovering);
         }
         let state = self.0.consensus.state();

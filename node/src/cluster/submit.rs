@@ -25,6 +25,7 @@ impl Cluster {
                     .into(),
             ));
         }
+        self.may_write()?;
         let deadline = Instant::now() + self.0.settings.write_timeout;
         self.submit_until(op, deadline).await
     }
@@ -56,11 +57,18 @@ impl Cluster {
                 Ok(Err(Refusal::Unknown(reason))) | Err(Lost(reason)) => sent = Some(reason),
                 Ok(Err(refusal)) => return Err(refusal.into()),
             }
+            self.may_write()?;
             if Instant::now() + RETRY_PAUSE >= deadline {
                 return Err(overdue(sent));
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
+    }
+
+    /// An error when the cluster goes on without this peer.
+    pub(super) fn may_write(&self) -> Result<(), ClusterError> {
+        let left_behind = self.0.consensus.left_behind();
+        left_behind.map_or(Ok(()), |why| Err(ClusterError::LeftBehind(why.to_string())))
     }
 
     /// Who leads, as soon as somebody does.

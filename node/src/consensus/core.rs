@@ -8,7 +8,7 @@ use std::{
 
 use ipfs_cluster_protocol::{
     command::{Command, Envelope, Outcome},
-    id::{Incarnation, LogIndex, PeerId},
+    id::{Epoch, Incarnation, LogIndex, PeerId},
     mutation::{Mutation, planted},
 };
 use tokio::{
@@ -60,6 +60,8 @@ pub(super) struct Core {
     pub(super) spread_at: parking_lot::Mutex<Option<Instant>>,
     /// Since when this peer has led without a break, if it leads.
     pub(super) led_since: parking_lot::Mutex<Option<Instant>>,
+    /// The highest epoch of the cluster that was heard of.
+    pub(super) heard: watch::Sender<Epoch>,
 }
 
 /// Why a read cannot be linearizable now.
@@ -84,6 +86,9 @@ impl Core {
         deadline: Instant,
     ) -> Result<Committed, ProposeError> {
         loop {
+            if let Some(left_behind) = self.left_behind() {
+                return Err(left_behind.into());
+            }
             let answer = self.proposer.propose(envelope.clone(), deadline).await;
             match answer {
                 // Nothing was submitted: once it is known who leads, it is told or tried again.

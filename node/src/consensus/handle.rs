@@ -25,9 +25,12 @@ use tokio::{
 use tracing::info;
 
 use super::{
+    agreement::Agreement,
     config::Profile,
     core::{BarrierError, Core, Members},
     doors,
+    fence::LeftBehind,
+    files::Files,
     join::{JoinError, ask_for},
     links::{Incoming, Links},
     proposer::{Committed, ProposeError},
@@ -88,6 +91,9 @@ pub(super) struct Inner {
     pub(super) identity: watch::Sender<Option<Identity>>,
     pub(super) members: watch::Sender<Members>,
     pub(super) hold_time: Arc<AtomicBool>,
+    pub(super) agreement: Agreement,
+    /// The highest epoch of the cluster that was heard of.
+    pub(super) heard: watch::Sender<Epoch>,
     /// One start, one join, one stop at a time.
     pub(super) starting: tokio::sync::Mutex<()>,
     /// The run there is, if there is one.
@@ -139,6 +145,18 @@ impl Consensus {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.identity().map_or(Epoch(0), |i| i.epoch)
+    }
+
+    /// Whether the cluster goes on without this peer, which then writes nothing any more.
+    #[must_use]
+    pub fn left_behind(&self) -> Option<LeftBehind> {
+        LeftBehind::judge(self.identity(), *self.0.heard.borrow())
+    }
+
+    /// Whether this peer's state agrees with the others'.
+    #[must_use]
+    pub fn agreement(&self) -> &Agreement {
+        &self.0.agreement
     }
 
     /// The members and their present lives, now and later.
@@ -256,6 +274,9 @@ impl Consensus {
                     Ok(Ok(Answer::Admitted(admission))) => return self.admitted(admission).await,
                     Ok(Ok(Answer::Refused { why })) => return Err(JoinError::Refused(why)),
                     Ok(Ok(Answer::Later { why: later })) => why = later,
+                    Ok(Ok(Answer::Standing { .. })) => {
+                        why = format!("{peer} answered another question");
+                    }
                     Ok(Err(e)) => why = format!("{peer}: {e}"),
                     Err(_) => why = format!("{peer} did not answer within {JOIN_ASK_MAX:?}"),
                 }
@@ -324,9 +345,12 @@ impl Consensus {
         links: Arc<dyn Links>,
         accepted: Accepted,
     ) -> Result<Self, OpenError> {
-        let opened = super::start::open_files(&config, &env, &links.local()).await?;
+        let opened = Files::open(&env, &config.config_dir).await?;
+        let boot = opened.next_boot().await?;
+        let sessions = Sessions::new(links.local(), boot);
         let core = watch::Sender::new(None);
         let doors = doors::open(accepted, &core.subscribe());
+        let members = watch::Sender::<Members>::default();
         let consensus = Self(Arc::new(Inner {
             config,
             folder: opened.folder,
@@ -334,11 +358,13 @@ impl Consensus {
             recovered: Mutex::new(Some(opened.recovered)),
             state: opened.state,
             links,
-            sessions: opened.sessions,
+            sessions,
             status: watch::Sender::default(),
             identity: watch::Sender::new(None),
-            members: watch::Sender::default(),
+            agreement: Agreement::new(members.subscribe()),
+            members,
             hold_time: Arc::default(),
+            heard: watch::Sender::new(opened.heard),
             starting: tokio::sync::Mutex::new(()),
             core,
             tasks: Mutex::default(),

@@ -25,6 +25,7 @@ use super::{
     core::Core,
     doors::Present,
     links::{Channel, Incoming, Links, Pipe, allowance},
+    standing,
 };
 
 /// How long an admission may take, the leader's log included.
@@ -100,6 +101,7 @@ async fn answer_of(
         Ask::AdmitOther { .. } => Answer::Refused {
             why: "only a member speaks for another peer".into(),
         },
+        Ask::Standing => standing::answer(core, &peer, incarnation).await,
     }
 }
 
@@ -125,7 +127,7 @@ pub(super) async fn ask_for(links: &dyn Links, peer: &PeerId, ask: &Ask) -> io::
     pipe.recv_msg(deadline).await
 }
 
-fn later(why: &str) -> Answer {
+pub(super) fn later(why: &str) -> Answer {
     Answer::Later { why: why.into() }
 }
 
@@ -141,6 +143,11 @@ async fn admit(core: &Core, peer: &PeerId, request: Request) -> Result<Answer, S
     let Some(identity) = *core.identity.borrow() else {
         return Err("this peer is not a member itself".into());
     };
+    if let Some(left_behind) = core.left_behind() {
+        return Ok(Answer::Refused {
+            why: left_behind.to_string(),
+        });
+    }
     if let Some(other) = request.cluster.filter(|c| *c != identity.cluster) {
         return Ok(Answer::Refused {
             why: format!(

@@ -10,11 +10,14 @@ use futures::{
 };
 use ipfs_cluster_protocol::{
     codec,
-    id::{Incarnation, PeerId},
+    id::{Epoch, Incarnation, PeerId},
     limits,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{env::ByteStream, storage::Identity};
@@ -52,6 +55,8 @@ pub(crate) trait Links: Send + Sync + 'static {
     fn introduce(&self, identity: Identity);
     /// Says who the members are from now on.
     fn set_members(&self, members: BTreeMap<PeerId, Incarnation>);
+    /// The highest epoch of this peer's cluster that a member has named, above its own.
+    fn heard_epoch(&self) -> watch::Receiver<Epoch>;
     /// Says where a peer may be found (multiaddrs).
     fn add_addresses(&self, peer: &PeerId, addresses: Vec<String>);
     /// Where a peer was found, or this peer listens (multiaddrs).

@@ -53,7 +53,7 @@ pub(super) async fn lead(core: Arc<Core>) {
             () = core.nudge.notified() => {}
             () = sleep(LOOK_EVERY) => {}
         }
-        if core.status.borrow().role != Role::Leader {
+        if core.status.borrow().role != Role::Leader || core.left_behind().is_some() {
             continue;
         }
         if let Err(why) = duties(&core).await {

@@ -9,9 +9,10 @@ use futures::{
 };
 use ipfs_cluster_protocol::{
     hello::Hello,
-    id::{Incarnation, PeerId},
+    id::{Epoch, Incarnation, PeerId},
 };
 use multiaddr::Multiaddr;
+use tokio::sync::watch;
 use tracing::debug;
 
 use super::{
@@ -77,6 +78,10 @@ impl Links for NetLinks {
 
     fn set_members(&self, members: BTreeMap<PeerId, Incarnation>) {
         self.0.set_members(members);
+    }
+
+    fn heard_epoch(&self) -> watch::Receiver<Epoch> {
+        self.0.heard_epoch()
     }
 
     fn add_addresses(&self, peer: &PeerId, addresses: Vec<String>) {

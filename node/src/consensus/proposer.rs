@@ -32,7 +32,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::types::{EntryBytes, Raft, TypeConfig};
+use super::{
+    fence::LeftBehind,
+    types::{EntryBytes, Raft, TypeConfig},
+};
 use crate::storage::Applied;
 
 /// How long an entry fills while others are under way.
@@ -77,6 +80,9 @@ pub enum ProposeError {
     /// Nothing was done: the peer does not run (yet, or any more).
     #[error("this peer takes no part in the consensus now")]
     Stopped,
+    /// Nothing was done, and never will be by this peer as it is.
+    #[error(transparent)]
+    LeftBehind(#[from] LeftBehind),
 }
 
 type Answer = Result<Committed, ProposeError>;

@@ -21,7 +21,7 @@ use super::{
     types::{Raft, RaftId, Vote},
     wire::{Append, Appended, Ask, Installed, Reply, Transfer, WireVote, log_id, open_frame},
 };
-use crate::storage::StateStore;
+use crate::storage::{Chunk, StateStore};
 
 /// What the streams are served from.
 #[derive(Clone)]
@@ -171,13 +171,15 @@ impl Server {
         };
         let vote = Vote::from(vote);
         check_vote(&vote, peer, from)?;
-        let mut receiver = self.state.receive().await.map_err(io::Error::other)?;
+        let Chunk::Head { position } = next_chunk(pipe, own).await? else {
+            return Err(invalid("a snapshot without a head"));
+        };
+        let receiver = self.state.receive(position).await;
+        let mut receiver = receiver.map_err(io::Error::other)?;
+        let from = Installed::From(receiver.progress());
+        pipe.send(&from, Instant::now() + allowance(0)).await?;
         let received = loop {
-            let frame = timeout(allowance(limits::WIRE_CHUNK_MAX), pipe.recv()).await??;
-            let (_, next) = open_frame::<Transfer>(&frame, own).map_err(invalid)?;
-            let Transfer::Chunk(chunk) = next else {
-                return Err(invalid("a second beginning of a snapshot"));
-            };
+            let chunk = next_chunk(pipe, own).await?;
             if let Some(received) = receiver.feed(chunk).await.map_err(io::Error::other)? {
                 break received;
             }
@@ -188,6 +190,15 @@ impl Server {
         };
         let response = self.raft.install_full_snapshot(vote, snapshot).await;
         Ok(WireVote::from(&response.map_err(io::Error::other)?.vote))
+    }
+}
+
+async fn next_chunk(pipe: &mut Pipe, own: Incarnation) -> io::Result<Chunk> {
+    let frame = timeout(allowance(limits::WIRE_CHUNK_MAX), pipe.recv()).await??;
+    let (_, next) = open_frame::<Transfer>(&frame, own).map_err(invalid)?;
+    match next {
+        Transfer::Chunk(chunk) => Ok(chunk),
+        Transfer::Open(_) => Err(invalid("a second beginning of a snapshot")),
     }
 }
 

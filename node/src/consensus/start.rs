@@ -1,17 +1,11 @@
 //! From two files to a running member.
 
-use ipfs_cluster_protocol::limits;
 use std::{
     io,
     sync::{Arc, atomic::AtomicBool},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use ipfs_cluster_protocol::{
-    codec,
-    id::{Boot, Incarnation, PeerId},
-    state::System,
-};
+use ipfs_cluster_protocol::{id::Incarnation, state::System};
 use openraft::EmptyNode;
 use tokio::{
     sync::{Mutex, Notify, watch},
@@ -21,90 +15,18 @@ use tokio::{
 use super::{
     compaction,
     core::Core,
-    handle::{Consensus, ConsensusConfig},
+    fence,
+    handle::Consensus,
     log_store::LogStore,
     membership,
     proposer::Proposer,
-    roster,
-    session::Sessions,
+    roster, standing,
     state_machine::StateMachine,
     status,
     transport::Factory,
     types::{Raft, RaftId},
-    wire,
 };
-use crate::{
-    env::Env,
-    storage::{
-        DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore, StateTuning,
-    },
-};
-
-/// What was found on disk.
-pub(super) struct Opened {
-    pub(super) folder: DataFolder,
-    pub(super) log: RaftLog,
-    pub(super) recovered: LogRecovered,
-    pub(super) state: StateStore,
-    pub(super) sessions: Sessions,
-    pub(super) identity: Option<Identity>,
-}
-
-/// Opens the data folder and both files, and checks that they belong together.
-pub(super) async fn open_files(
-    config: &ConsensusConfig,
-    env: &Env,
-    local: &PeerId,
-) -> Result<Opened, OpenError> {
-    let folder = DataFolder::open(env, &config.config_dir).await?;
-    let (log_path, state_path) = (folder.file("raft.redb"), folder.file("state.redb"));
-    let (log, recovered) = RaftLog::open(env, log_path.clone()).await?;
-    let state = StateStore::open(env, state_path.clone(), StateTuning::default()).await?;
-    let damaged = |what: String| OpenError::damaged(&log_path, &what);
-    let identity = recovered
-        .identity
-        .as_deref()
-        .map(|bytes| codec::decode::<Identity>(bytes, limits::START_IDENTITY_BYTES_MAX))
-        .transpose()
-        .map_err(|e| damaged(format!("who this peer is: {e}")))?;
-    let purged = recovered
-        .purged
-        .as_deref()
-        .map(wire::decode_pos)
-        .transpose();
-    let purged = purged.map_err(|e| damaged(format!("the purged id: {e}")))?;
-    let held = state.position().log.map(|l| l.index);
-    if let Some(purged) = purged
-        && held < Some(purged.index)
-    {
-        let held = held.map_or("nothing".to_owned(), |h| format!("entries up to {h}"));
-        let what = format!("it holds {held}, and the log begins after {}", purged.index);
-        return Err(OpenError::damaged(&state_path, &what));
-    }
-    let boot = next_boot(recovered.boot.as_deref());
-    let stored = log
-        .set(Slot::Boot, boot.0.to_be_bytes().to_vec().into())
-        .await;
-    stored.map_err(OpenError::io(&log_path))?;
-    Ok(Opened {
-        folder,
-        log,
-        recovered,
-        state,
-        sessions: Sessions::new(local.clone(), boot),
-        identity,
-    })
-}
-
-/// Higher than every former start. The clock makes it so even when the log was lost.
-fn next_boot(stored: Option<&[u8]>) -> Boot {
-    let former = stored
-        .and_then(|b| <[u8; 8]>::try_from(b).ok())
-        .map_or(0, u64::from_be_bytes);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(0));
-    Boot(now.max(former.saturating_add(1)))
-}
+use crate::storage::{Identity, OpenError};
 
 fn not_started(e: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::other(e)
@@ -149,7 +71,10 @@ impl Consensus {
         };
         let changed = watch::Sender::new(0);
         let config = Arc::new(inner.config.profile.raft().map_err(not_started)?);
-        let machine = StateMachine::new(inner.state.clone(), changed.clone());
+        let begun = inner.agreement.begin(&inner.state).await;
+        begun.map_err(not_started)?;
+        let agreement = inner.agreement.clone();
+        let machine = StateMachine::new(inner.state.clone(), changed.clone(), agreement);
         let store = LogStore::new(inner.log.clone(), &recovered)?;
         let raft = Raft::new(own.clone(), config, factory.clone(), store, machine).await;
         let raft = raft.map_err(not_started)?;
@@ -177,11 +102,15 @@ impl Consensus {
             leaving: AtomicBool::new(false),
             spread_at: parking_lot::Mutex::new(None),
             led_since: parking_lot::Mutex::new(None),
+            heard: inner.heard.clone(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(status::follow(raft.clone(), inner.status.clone()));
         tasks.spawn(status::recover(raft, inner.status.clone()));
         tasks.spawn(membership::lead(core.clone()));
+        let news = inner.links.heard_epoch();
+        tasks.spawn(fence::follow(core.clone(), inner.log.clone(), news));
+        tasks.spawn(standing::watch(core.clone()));
         tasks.spawn(roster::follow(core.clone(), changed.subscribe()));
         tasks.spawn(compaction::run(
             core.clone(),

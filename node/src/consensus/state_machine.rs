@@ -10,6 +10,7 @@ use ipfs_cluster_protocol::{
     limits,
     mutation::{Mutation, planted},
     state::{self, tx::StoreError},
+    witness::Statement,
 };
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -20,6 +21,7 @@ use openraft::{
 use tokio::sync::watch;
 
 use super::{
+    agreement::Agreement,
     types::{Entry, EntryBytes, LogId, Outcomes, SnapshotMeta, StoredMembership, TypeConfig},
     wire,
 };
@@ -34,6 +36,7 @@ pub(crate) struct StateMachine {
     store: StateStore,
     /// Counts the entries that touched cluster or members.
     changed: watch::Sender<u64>,
+    agreement: Agreement,
 }
 
 /// A snapshot: one's own, still to be read, or another peer's, already on disk.
@@ -52,14 +55,23 @@ fn io_error(e: ReadError) -> io::Error {
 }
 
 impl StateMachine {
-    pub(crate) fn new(store: StateStore, changed: watch::Sender<u64>) -> Self {
-        Self { store, changed }
+    pub(crate) fn new(
+        store: StateStore,
+        changed: watch::Sender<u64>,
+        agreement: Agreement,
+    ) -> Self {
+        Self {
+            store,
+            changed,
+            agreement,
+        }
     }
 
-    fn snapshot_at(&self, position: &Position) -> io::Result<OurSnapshot> {
+    fn snapshot(&self) -> io::Result<OurSnapshot> {
+        let (position, source) = self.store.snapshot();
         Ok(Snapshot {
-            meta: meta_of(position)?,
-            snapshot: SnapshotData::Own(self.store.snapshot()),
+            meta: meta_of(&position)?,
+            snapshot: SnapshotData::Own(source),
         })
     }
 }
@@ -98,16 +110,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 entries.push(entry);
                 responders.push(responder);
             }
-            let done = self.store.apply(move |job| {
-                let mut touched = Touched::default();
-                let outcomes: Result<Vec<_>, _> = entries
-                    .iter()
-                    .map(|e| apply_one(job, e, &mut touched))
-                    .collect();
-                Ok((outcomes?, touched))
-            });
-            let (outcomes, touched) = done.await.map_err(io_error)?;
+            let (outcomes, touched) = apply_batch(&self.store, entries).await.map_err(io_error)?;
             self.store.changes().note(touched.seqs, touched.rev);
+            self.agreement.applied(touched.hashes);
             if touched.members {
                 self.changed.send_modify(|n| *n += 1);
             }
@@ -139,17 +144,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Err(io::Error::other("the snapshot is not what was announced"));
         }
         self.store.install(received).await.map_err(io_error)?;
+        self.agreement.begin(&self.store).await.map_err(io_error)?;
         self.store.changes().note_all(self.store.position().rev);
         self.changed.send_modify(|n| *n += 1);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<OurSnapshot>, io::Error> {
-        let synced = self.store.synced();
-        if synced.log.is_none() {
+        if self.store.synced().log.is_none() {
             return Ok(None);
         }
-        self.snapshot_at(&synced).map(Some)
+        self.snapshot().map(Some)
     }
 }
 
@@ -159,16 +164,37 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     /// The file is the snapshot: it only needs to be synced.
     async fn build_snapshot(&mut self) -> Result<OurSnapshot, io::Error> {
         let position = self.store.sync().await.map_err(io_error)?;
-        self.snapshot_at(&position)
+        Ok(Snapshot {
+            meta: meta_of(&position)?,
+            snapshot: SnapshotData::Own(self.store.snapshot_at(&position)),
+        })
     }
 }
 
 /// What a batch of entries touched.
 #[derive(Debug, Default)]
-struct Touched {
+pub(super) struct Touched {
     seqs: Vec<Seq>,
     rev: Rev,
     members: bool,
+    /// The state's hash after each entry of commands.
+    hashes: Vec<Statement>,
+}
+
+/// Applies entries that follow what the state holds.
+pub(super) async fn apply_batch(
+    store: &StateStore,
+    entries: Vec<Entry>,
+) -> Result<(Vec<Outcomes>, Touched), ReadError> {
+    let done = store.apply(move |job| {
+        let mut touched = Touched::default();
+        let outcomes: Result<Vec<_>, _> = entries
+            .iter()
+            .map(|e| apply_one(job, e, &mut touched))
+            .collect();
+        Ok((outcomes?, touched))
+    });
+    done.await
 }
 
 fn apply_one(
@@ -200,6 +226,10 @@ fn apply_one(
                     .seqs
                     .extend(applied.changes.iter().map(|change| change.seq));
                 touched.rev = applied.rev;
+                touched.hashes.push(Statement {
+                    index: applied.index,
+                    hash: applied.hash,
+                });
                 Ok(Outcomes {
                     at: applied.at,
                     outcomes: applied.outcomes,

@@ -28,6 +28,7 @@ use openraft::{
     },
 };
 use tokio::time::Instant;
+use tracing::info;
 
 use super::{
     links::{Channel, Links, Pipe, allowance},
@@ -35,6 +36,7 @@ use super::{
     types::{RaftId, TypeConfig, Vote},
     wire::{Append, Appended, Ask, Frame, Installed, Reply, Transfer},
 };
+use crate::storage::Chunk;
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 type AppendStream<'s> = BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>;
@@ -278,7 +280,21 @@ impl Connection {
         let open = self
             .factory
             .frame(&self.target, Transfer::Open(vote.into()));
-        pipe.send(&open, opening).await?;
+        pipe.feed(&open, opening).await?;
+        let position = reader.position();
+        let head = Transfer::Chunk(Chunk::Head { position });
+        let head = self.factory.frame(&self.target, head);
+        pipe.send(&head, opening).await?;
+        match pipe.recv_msg(opening).await? {
+            Installed::From(progress) => {
+                if !progress.is_start() {
+                    info!(target = %self.target, "a snapshot goes on where it was cut");
+                }
+                reader.skip_to(progress);
+            }
+            Installed::Failed(why) => return Err(io::Error::other(why)),
+            Installed::Vote(_) => return Err(unexpected()),
+        }
         while let Some(chunk) = reader.next().await.map_err(io::Error::other)? {
             let frame = self.factory.frame(&self.target, Transfer::Chunk(chunk));
             let deadline = Instant::now() + allowance(limits::FRAME_BYTES_MAX);
@@ -287,6 +303,7 @@ impl Connection {
         match pipe.recv_msg(Instant::now() + INSTALL_MAX).await? {
             Installed::Vote(vote) => Ok(SnapshotResponse::new(vote.into())),
             Installed::Failed(why) => Err(io::Error::other(why)),
+            Installed::From(_) => Err(unexpected()),
         }
     }
 }

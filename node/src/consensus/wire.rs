@@ -20,7 +20,7 @@ use openraft::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::types::{Entry, EntryBytes, LogId, RaftId, StoredMembership, TypeConfig, Vote};
-use crate::storage::{Chunk, LogPos, LogRecord};
+use crate::storage::{Chunk, LogPos, LogRecord, Progress};
 
 /// Every message names both lives, so a frame for a former one is refused.
 #[derive(Debug, Serialize, Deserialize)]
@@ -413,9 +413,11 @@ pub(super) enum Transfer {
     Chunk(Chunk),
 }
 
-/// What its receiver says once, at the end.
+/// What its receiver says: from where on it wants the state, and at the end what it did with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Installed {
+    /// After the head: it has all up to here.
+    From(Progress),
     /// It took the state, or follows this higher vote.
     Vote(WireVote),
     /// It could not take it.

@@ -121,6 +121,7 @@ impl RunningNode {
         tokio::select! {
             biased;
             () = serving::removed(self.consensus.clone(), self.net.clone(), own) => Exit::Removed,
+            outvoted = self.consensus.agreement().outvoted() => Exit::Failed(outvoted.to_string()),
             Some(reason) = self.failures.recv() => Exit::Failed(reason),
             ended = self.workers.ended() => Exit::Failed(ended.to_string()),
         }

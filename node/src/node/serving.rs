@@ -21,7 +21,7 @@ use crate::{
     net::Net,
     repair::{self, Repair, RepairParts, RepairSettings},
     status::{self, StatusTables},
-    storage::Identity,
+    storage::{DataFolder, Identity},
     tracker::{self, GoneReport, Inbox, TrackerParts, TrackerSettings},
     worker::{Stop, Workers},
 };
@@ -103,7 +103,7 @@ impl Acting {
             tracking: TrackerParts {
                 me: parts.net.local_peer().clone(),
                 cluster: parts.identity.cluster,
-                ledger: consensus.folder().path().join("ledger"),
+                ledger: consensus.folder().path().join(DataFolder::LEDGER),
                 state: consensus.state().clone(),
                 changes: consensus.state().changes().clone(),
                 ipfs: parts.ipfs.clone(),
@@ -139,7 +139,9 @@ impl Acting {
             self.repairing.leader.clone(),
         );
         let (net, tables) = (&self.net, &self.tables);
-        status::start(tables, net, status::Timing::default(), &mut workers);
+        let agreement = self.repairing.consensus.agreement().clone();
+        let timing = status::Timing::default();
+        status::start(tables, net, agreement, timing, &mut workers);
         informer::start(
             self.informer,
             net,

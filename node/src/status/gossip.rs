@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{pull, tables::StatusTables};
 use crate::{
+    consensus::Agreement,
     net::{GossipMessage, Net, Proto, Topic},
     worker::Workers,
 };
@@ -29,6 +30,8 @@ pub struct Timing {
     pub digest_min: Duration,
     /// The same, for each other member.
     pub digest_per_member: Duration,
+    /// Between two comparisons of the states.
+    pub state: Duration,
 }
 
 impl Default for Timing {
@@ -38,6 +41,7 @@ impl Default for Timing {
             delta_per_member: Duration::from_millis(2),
             digest_min: Duration::from_secs(3),
             digest_per_member: Duration::from_millis(30),
+            state: Duration::from_secs(10),
         }
     }
 }
@@ -53,6 +57,10 @@ impl Timing {
         mean.mul_f64(rand::rng().random_range(0.75..1.25))
     }
 
+    fn state(&self) -> Duration {
+        self.state.mul_f64(rand::rng().random_range(0.75..1.25))
+    }
+
     /// After so long without a digest an owner is asked itself.
     pub(super) fn silence(&self, others: usize) -> Duration {
         4 * self.digest_min.max(self.digest_per_member * small(others))
@@ -65,11 +73,21 @@ fn small(n: usize) -> u32 {
 
 /// Starts spreading the own table and following the others'. A recovering peer must not yet: its
 /// state may have gone back.
-pub fn start(tables: &StatusTables, net: &Net, timing: Timing, workers: &mut Workers) {
+pub fn start(
+    tables: &StatusTables,
+    net: &Net,
+    agreement: Agreement,
+    timing: Timing,
+    workers: &mut Workers,
+) {
     let heard = net.subscribe(Topic::Status);
     let asked = net.accept(Proto::StatusPull);
     workers.spawn("status gossip", tell(tables.clone(), net.clone(), timing));
-    workers.spawn("status tables", hear(tables.clone(), heard));
+    workers.spawn(
+        "status tables",
+        hear(tables.clone(), agreement.clone(), heard),
+    );
+    workers.spawn("state hashes", compare(agreement, net.clone(), timing));
     workers.spawn(
         "status pulls",
         pull::run(tables.clone(), Arc::new(net.clone()), timing),
@@ -99,7 +117,17 @@ async fn tell(tables: StatusTables, net: Net, timing: Timing) {
     }
 }
 
-/// What nobody got now is pulled later.
+/// Tells what this peer's state is, and compares it with what the others told.
+async fn compare(agreement: Agreement, net: Net, timing: Timing) {
+    loop {
+        sleep(timing.state()).await;
+        let statements = agreement.statements();
+        publish(&net, StatusMessage::State(statements)).await;
+        agreement.judge();
+    }
+}
+
+/// What nobody got now is pulled later, or told again.
 async fn publish(net: &Net, message: StatusMessage) {
     if let Err(e) = net.publish(Topic::Status, message.encode()).await {
         tracing::trace!(error = %e, "status not published");
@@ -107,11 +135,16 @@ async fn publish(net: &Net, message: StatusMessage) {
 }
 
 /// Takes in what other members tell, until the network ends.
-async fn hear(tables: StatusTables, mut heard: mpsc::Receiver<GossipMessage>) {
+async fn hear(
+    tables: StatusTables,
+    agreement: Agreement,
+    mut heard: mpsc::Receiver<GossipMessage>,
+) {
     while let Some(message) = heard.recv().await {
         match StatusMessage::decode(&message.from, &message.body) {
             Ok(StatusMessage::Delta(delta)) => take(&tables, delta),
             Ok(StatusMessage::Digest(digest)) => tables.observe_digest(&digest),
+            Ok(StatusMessage::State(statements)) => agreement.heard(message.from, statements),
             Err(e) => tracing::debug!(peer = %message.from, error = %e, "status dropped"),
         }
     }

@@ -13,8 +13,11 @@ use ipfs_cluster_protocol::{
     time::Timestamp,
 };
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::{
+    consensus::Agreement,
     env::real,
     net::{self, Identity, Net, NetConfig, Proto, Topic},
     worker::Workers,
@@ -63,7 +66,14 @@ impl Peer {
             digest_min: Duration::from_millis(300),
             ..Timing::default()
         };
-        start(&self.tables, &self.net, timing, &mut self.workers);
+        let agreement = Agreement::new(watch::Sender::default().subscribe());
+        start(
+            &self.tables,
+            &self.net,
+            agreement,
+            timing,
+            &mut self.workers,
+        );
     }
 
     fn phase_at(&self, owner: &Self, seq: Seq, rev: Rev) -> Option<PinPhase> {

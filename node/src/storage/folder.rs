@@ -59,6 +59,10 @@ impl fmt::Debug for DataFolder {
 impl DataFolder {
     /// Its name inside the configuration folder.
     pub const NAME: &'static str = NAME;
+    /// The tracker's ledger in it.
+    pub const LEDGER: &'static str = "ledger";
+    /// The log in it: a folder without one belongs to a peer that is no member yet.
+    pub const LOG: &'static str = "raft.redb";
 
     /// Opens the data folder inside `config_dir`, making it when it is missing, and locks it.
     pub async fn open(env: &Env, config_dir: &Path) -> Result<Self, OpenError> {

@@ -32,5 +32,5 @@ pub use changes::{Changed, Changes};
 pub use error::{OpenError, ReadError};
 pub use folder::{DataFolder, Identity};
 pub(crate) use raft_log::{LogRecord, LogRecovered, RaftLog, Slot};
-pub(crate) use snapshot::{Chunk, Received, SnapshotSource};
+pub(crate) use snapshot::{Chunk, Progress, Received, SnapshotSource};
 pub use state_store::{Applied, ApplyJob, LogPos, Position, StateStore, StateTuning};

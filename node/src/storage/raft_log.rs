@@ -61,6 +61,8 @@ pub(crate) enum Slot {
     Identity,
     /// How often it was started.
     Boot,
+    /// The highest epoch of its cluster that it has heard of.
+    HeardEpoch,
 }
 
 /// What the file held when it was opened.
@@ -76,6 +78,8 @@ pub(crate) struct LogRecovered {
     pub(crate) identity: Option<Bytes>,
     /// See [`Slot::Boot`].
     pub(crate) boot: Option<Bytes>,
+    /// See [`Slot::HeardEpoch`].
+    pub(crate) heard_epoch: Option<Bytes>,
     /// The last entry.
     pub(crate) last: Option<LogRecord>,
 }
@@ -287,7 +291,30 @@ impl RaftLog {
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.0))
     }
 
-    async fn commit<const N: usize>(&self, ops: [Op; N]) -> io::Result<()> {
+    /// What a recovery changes, in one commit: what the state holds beyond the log's end is purged
+    /// (`id` says up to where), entries follow, and slots. Durable at return. Only while nothing
+    /// else uses the log.
+    pub(crate) async fn rewrite(
+        &self,
+        purge: Option<(u64, Bytes)>,
+        records: Vec<LogRecord>,
+        slots: Vec<(Slot, Bytes)>,
+    ) -> io::Result<()> {
+        let mut ops = Vec::new();
+        {
+            let mut tail = self.shared.tail.lock();
+            if let Some((last, id)) = purge {
+                tail.purge(last);
+                ops.extend([Op::Purge(last), Op::Set(Slot::Purged, id)]);
+            }
+            tail.append(&records);
+        }
+        ops.push(Op::Append(records));
+        ops.extend(slots.into_iter().map(|(slot, value)| Op::Set(slot, value)));
+        self.commit(ops).await
+    }
+
+    async fn commit(&self, ops: impl IntoIterator<Item = Op>) -> io::Result<()> {
         let (tx, rx) = oneshot::channel();
         self.submit(
             ops,
@@ -299,7 +326,7 @@ impl RaftLog {
             .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
-    fn submit<const N: usize>(&self, ops: [Op; N], done: Option<Done>) -> io::Result<()> {
+    fn submit(&self, ops: impl IntoIterator<Item = Op>, done: Option<Done>) -> io::Result<()> {
         let bytes = {
             let mut queue = self.shared.queue.lock();
             if let Some(failed) = &queue.failed {

@@ -9,7 +9,7 @@ use ipfs_cluster_protocol::{
     state::tx::{StateRead, StateTx, StoreError},
     time::Timestamp,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableDatabase, TableError};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -27,6 +27,7 @@ use super::{
     overlay::Overlay,
     reads::Reads,
     row::unseal,
+    snapshot,
     tables::{FILE, POSITION_KEY},
     view::{Base, Tx},
 };
@@ -65,6 +66,8 @@ pub struct StateTuning {
     pub sync_bytes: usize,
     /// Files up to this length are verified as a whole when opened.
     pub verify_bytes_max: u64,
+    /// Bytes of rows after which a chunk of a snapshot is full.
+    pub chunk_bytes: usize,
 }
 
 impl Default for StateTuning {
@@ -75,6 +78,7 @@ impl Default for StateTuning {
             flush_bytes: limits::OVERLAY_BYTES_MAX / 4,
             sync_bytes: 64 << 20,
             verify_bytes_max: 16 << 20,
+            chunk_bytes: 512 << 10,
         }
     }
 }
@@ -113,9 +117,19 @@ pub(super) struct Shared {
     applying: Stage,
     /// One snapshot at a time: its read transaction keeps old pages alive.
     pub(super) snapshots: Arc<Semaphore>,
+    /// What was being sent when a transfer was cut.
+    pub(super) parked: Mutex<Option<snapshot::Parked>>,
+    /// One snapshot is received at a time: they share a file name.
+    pub(super) receiving: Arc<Semaphore>,
+    /// What was received when a transfer was cut.
+    pub(super) incoming: Mutex<Option<snapshot::Incoming>>,
 }
 
 impl Shared {
+    pub(super) fn is_closed(&self) -> bool {
+        self.overlay.read().database.is_none()
+    }
+
     pub(super) fn publish_backlog(&self, failed: Option<StoreError>) {
         let bytes = self.overlay.read().bytes();
         self.backlog.send_modify(|b| {
@@ -158,7 +172,7 @@ impl StateStore {
         let (disk, file) = (env.disk.clone(), db_file(&path, &tuning));
         let (database, position) = write_lane
             .run(move || {
-                super::snapshot::remove_leftovers(&*disk, &file.path)?;
+                snapshot::remove_leftovers(&*disk, &file.path)?;
                 open_positioned(&*disk, &file)
             })
             .await??;
@@ -178,6 +192,9 @@ impl StateStore {
             changed: Notify::new(),
             applying: Stage::default(),
             snapshots: Arc::new(Semaphore::new(1)),
+            parked: Mutex::default(),
+            receiving: Arc::new(Semaphore::new(1)),
+            incoming: Mutex::default(),
         });
         Ok(Self {
             _flusher: Arc::new(flush::Flusher::start(shared.clone())),
@@ -270,8 +287,9 @@ impl StateStore {
         let shared = self.shared.clone();
         let closed = self.shared.write_lane.run(move || {
             let database = shared.overlay.write().database.take();
+            let (parked, incoming) = (shared.parked.lock().take(), shared.incoming.lock().take());
             guard(&shared.path, || {
-                drop(database);
+                drop((parked, incoming, database));
                 Ok(())
             })
         });
@@ -282,7 +300,7 @@ impl StateStore {
     /// Replaces the whole state by a received one.
     pub(crate) async fn install(
         &self,
-        received: super::snapshot::Received,
+        received: snapshot::Received,
     ) -> Result<Position, ReadError> {
         let shared = self.shared.clone();
         let position = self
@@ -299,9 +317,9 @@ impl StateStore {
         Ok(position)
     }
 
-    /// Whether a snapshot is being sent.
+    /// Whether a snapshot is being sent, or the rest of one soon may be.
     pub(crate) fn is_sending(&self) -> bool {
-        self.shared.snapshots.available_permits() == 0
+        self.shared.snapshots.available_permits() == 0 || self.shared.parked.lock().is_some()
     }
 
     /// Length of the state file.

@@ -12,8 +12,12 @@ use crate::{
     codec,
     command::{FEATURE_LEVEL_MAX, Rejection},
     id::{ClusterId, Epoch, LogIndex, MemberNo, Rev, Seq},
+    limits::EPOCH_MAX,
     time::Timestamp,
 };
+
+/// Bits of a pin's number below its epoch's.
+const SEQ_BITS: u32 = 32;
 
 /// The key of the one row of [`Table::System`].
 const KEY: &[u8] = b"core";
@@ -94,12 +98,20 @@ impl System {
         Ok(())
     }
 
+    /// Each epoch numbers its pins in a range of its own: what was pinned in an abandoned epoch,
+    /// after the entry the new one begins with, has numbers that are never given again. So whatever
+    /// a peer keeps by a pin's number (its ledger of what is the cluster's on its IPFS node, above
+    /// all) stays true when the peer comes over from that epoch.
     pub(crate) fn raise_epoch(&mut self, epoch: Epoch) -> Result<(), Rejection> {
         if epoch <= self.epoch {
             let current = self.epoch;
             return Err(Rejection::StaleEpoch { current });
         }
+        if epoch > EPOCH_MAX {
+            return Err(Rejection::Limit(format!("epochs end at {EPOCH_MAX}")));
+        }
         self.epoch = epoch;
+        self.next_seq = self.next_seq.max(Seq(epoch.0 << SEQ_BITS));
         Ok(())
     }
 

@@ -4,11 +4,13 @@
 
 mod client;
 mod dev;
+mod divergence;
 mod failover;
 mod leaving;
 mod membership;
 mod partition;
 mod pins;
+mod recover;
 mod refusals;
 mod restart;
 mod service;

@@ -163,12 +163,18 @@ impl Leader {
                 Err(Miss::Refused(Refusal::NotLeader { leader }))
             }
             Err(e @ ProposeError::Unknown) => Err(Miss::Refused(Refusal::Unknown(e.to_string()))),
+            Err(e @ ProposeError::LeftBehind(_)) => {
+                Err(Miss::Refused(Refusal::LeftBehind(e.to_string())))
+            }
             Err(e) => Err(Miss::Refused(Refusal::Unavailable(e.to_string()))),
         }
     }
 
-    /// Whether this peer leads and has applied all it had before its last stop.
+    /// Whether this peer leads, has applied all it had before its last stop, and may still write.
     pub(crate) fn leads(&self) -> bool {
+        if self.0.consensus.left_behind().is_some() {
+            return false;
+        }
         let status = self.0.consensus.status();
         let status = status.borrow();
         status.role == Role::Leader && !status.recovering

@@ -26,23 +26,23 @@ use crate::{
     env::real,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Peers of one test.
-struct Bench {
-    net: MemNet,
+pub(super) struct Bench {
+    pub(super) net: MemNet,
     dir: TempDir,
 }
 
-fn peer(n: u64) -> PeerId {
+pub(super) fn peer(n: u64) -> PeerId {
     RaftId::from(n).peer().clone()
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-fn pin(n: u32) -> Command {
+pub(super) fn pin(n: u32) -> Command {
     Command::Pin {
         spec: PinSpec {
             cid: cid(n),
@@ -63,7 +63,7 @@ fn pin(n: u32) -> Command {
     }
 }
 
-fn cid(n: u32) -> Cid {
+pub(super) fn cid(n: u32) -> Cid {
     let mut bytes = vec![0x01, 0x55, 0x12, 0x20];
     bytes.extend_from_slice(&[9; 28]);
     bytes.extend_from_slice(&n.to_be_bytes());
@@ -71,18 +71,18 @@ fn cid(n: u32) -> Cid {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             net: MemNet::default(),
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
-    fn folder(&self, n: u64) -> PathBuf {
+    pub(super) fn folder(&self, n: u64) -> PathBuf {
         self.dir.path().join(n.to_string())
     }
 
-    async fn open(&self, n: u64) -> Consensus {
+    pub(super) async fn open(&self, n: u64) -> Consensus {
         let config = ConsensusConfig {
             config_dir: self.folder(n),
             profile: Profile::Local,
@@ -96,7 +96,7 @@ impl Bench {
     }
 
     /// Peers 1 to `n`, all of them in the consensus.
-    async fn cluster(&self, n: u64) -> Vec<Consensus> {
+    pub(super) async fn cluster(&self, n: u64) -> Vec<Consensus> {
         let mut peers = vec![self.open(1).await];
         peers[0].form().await.unwrap();
         for i in 2..=n {
@@ -115,7 +115,7 @@ impl Bench {
     }
 }
 
-async fn wait(c: &Consensus, condition: impl Fn(&crate::consensus::RaftStatus) -> bool) {
+pub(super) async fn wait(c: &Consensus, condition: impl Fn(&crate::consensus::RaftStatus) -> bool) {
     let mut status = c.status();
     if timeout(PATIENCE, status.wait_for(|s| condition(s)))
         .await
@@ -125,7 +125,7 @@ async fn wait(c: &Consensus, condition: impl Fn(&crate::consensus::RaftStatus) -
     }
 }
 
-async fn propose(c: &Consensus, command: Command) -> Result<Committed, ProposeError> {
+pub(super) async fn propose(c: &Consensus, command: Command) -> Result<Committed, ProposeError> {
     let ticket = c.sessions().begin();
     let envelope = Envelope {
         session: ticket.session(),
@@ -134,18 +134,18 @@ async fn propose(c: &Consensus, command: Command) -> Result<Committed, ProposeEr
     c.propose_until(envelope, soon()).await
 }
 
-async fn must_pin(c: &Consensus, n: u32) -> Committed {
+pub(super) async fn must_pin(c: &Consensus, n: u32) -> Committed {
     let done = propose(c, pin(n)).await.unwrap();
     assert!(matches!(done.outcome, Outcome::Applied { .. }), "{done:?}");
     done
 }
 
-async fn is_pinned(c: &Consensus, n: u32) -> bool {
+pub(super) async fn is_pinned(c: &Consensus, n: u32) -> bool {
     let found = c.state().read(move |s| query::pin_by_cid(s, &cid(n)));
     found.await.unwrap().is_some()
 }
 
-fn leader(peers: &[Consensus]) -> &Consensus {
+pub(super) fn leader(peers: &[Consensus]) -> &Consensus {
     let leads = |p: &&Consensus| p.status().borrow().role == Role::Leader;
     peers.iter().find(leads).unwrap()
 }

@@ -1,16 +1,21 @@
 //! A network in memory: streams are pipes.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use futures::{
     StreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use ipfs_cluster_protocol::id::{Incarnation, PeerId};
+use ipfs_cluster_protocol::id::{Epoch, Incarnation, PeerId};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::short_pipe::{Meter, Metered};
 use crate::{
     consensus::{
         handle::Accepted,
@@ -24,6 +29,30 @@ use crate::{
 struct State {
     listening: BTreeMap<(PeerId, Channel), mpsc::Sender<Incoming>>,
     identities: BTreeMap<PeerId, Identity>,
+    heard: BTreeMap<PeerId, watch::Sender<Epoch>>,
+    meters: BTreeMap<(PeerId, Channel), Meter>,
+}
+
+impl State {
+    /// What the network layer's `Hello` does: one epoch at a time, and the later one is heard of.
+    fn greet(&self, a: &PeerId, b: &PeerId) -> io::Result<()> {
+        let (Some(of_a), Some(of_b)) = (self.identities.get(a), self.identities.get(b)) else {
+            return Ok(());
+        };
+        if of_a.epoch == of_b.epoch {
+            return Ok(());
+        }
+        for (peer, theirs) in [(a, of_b.epoch), (b, of_a.epoch)] {
+            let heard = self
+                .heard
+                .get(peer)
+                .filter(|_| theirs > self.identities[peer].epoch);
+            if let Some(heard) = heard {
+                heard.send_modify(|known| *known = theirs.max(*known));
+            }
+        }
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// Shared by all peers of a test.
@@ -47,6 +76,7 @@ impl MemNet {
             let (sender, streams) = mpsc::channel(16);
             let mut state = self.0.lock();
             state.listening.insert((peer.clone(), channel), sender);
+            state.heard.insert(peer.clone(), watch::Sender::default());
             received(streams)
         };
         let accepted = Accepted {
@@ -55,11 +85,32 @@ impl MemNet {
             snapshot: listen(Channel::Snapshot),
             join: listen(Channel::Join),
         };
+        // It says who it is once it knows.
+        self.0.lock().identities.remove(peer);
         let links = MemLinks {
             net: self.clone(),
             local: peer.clone(),
         };
         (Arc::new(links), accepted)
+    }
+}
+
+impl MemNet {
+    /// The next pipe to a peer on this channel breaks after so many bytes.
+    pub(super) fn cut_after(&self, peer: &PeerId, channel: Channel, bytes: usize) {
+        self.meter(peer, channel).cut_after.store(bytes, Relaxed);
+    }
+
+    /// What was written to and cut on the pipes to a peer on this channel.
+    pub(super) fn meter(&self, peer: &PeerId, channel: Channel) -> Meter {
+        let mut state = self.0.lock();
+        let meter = state.meters.entry((peer.clone(), channel));
+        meter.or_default().clone()
+    }
+
+    /// Nobody reaches a peer on this channel any more.
+    pub(super) fn cut(&self, peer: &PeerId, channel: Channel) {
+        self.0.lock().listening.remove(&(peer.clone(), channel));
     }
 }
 
@@ -72,8 +123,10 @@ impl Links for MemLinks {
         let (net, local, peer) = (self.net.clone(), self.local.clone(), peer.clone());
         Box::pin(async move {
             let (near, far) = tokio::io::duplex(256 * 1024);
+            let meter = net.meter(&peer, channel);
             let (sender, incarnation) = {
                 let state = net.0.lock();
+                state.greet(&local, &peer)?;
                 let incarnation = state.identities.get(&local).map(|i| i.incarnation);
                 (state.listening.get(&(peer, channel)).cloned(), incarnation)
             };
@@ -85,7 +138,8 @@ impl Links for MemLinks {
             let sender = sender.ok_or(io::ErrorKind::ConnectionRefused)?;
             let sent = sender.send(incoming).await;
             sent.map_err(|_| io::ErrorKind::ConnectionRefused)?;
-            Ok(Box::new(near) as ByteStream)
+            let pipe: ByteStream = Box::new(near);
+            Ok(Box::new(Metered { pipe, meter }) as ByteStream)
         })
     }
 
@@ -95,6 +149,10 @@ impl Links for MemLinks {
     }
 
     fn set_members(&self, _members: BTreeMap<PeerId, Incarnation>) {}
+
+    fn heard_epoch(&self) -> watch::Receiver<Epoch> {
+        self.net.0.lock().heard[&self.local].subscribe()
+    }
 
     fn add_addresses(&self, _peer: &PeerId, _addresses: Vec<String>) {}
 

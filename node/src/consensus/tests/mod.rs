@@ -1,5 +1,10 @@
 //! The consensus on real files, over pipes in memory.
 
+mod agreement;
 mod cluster;
+mod cut;
 mod mem_links;
+mod recover;
+mod removed;
+mod short_pipe;
 mod suite;

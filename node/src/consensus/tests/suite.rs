@@ -8,7 +8,9 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::{
-    consensus::{log_store::LogStore, state_machine::StateMachine, types::TypeConfig},
+    consensus::{
+        agreement::Agreement, log_store::LogStore, state_machine::StateMachine, types::TypeConfig,
+    },
     env::real,
     storage::{RaftLog, StateStore, StateTuning},
 };
@@ -27,7 +29,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Files {
             .await
             .unwrap();
         let store = LogStore::new(log, &recovered).unwrap();
-        let machine = StateMachine::new(state, watch::Sender::new(0));
+        let agreement = Agreement::new(watch::Sender::default().subscribe());
+        let machine = StateMachine::new(state, watch::Sender::new(0), agreement);
         Ok((dir, store, machine))
     }
 }

@@ -37,6 +37,7 @@ impl Slot {
             Self::Purged => "purged",
             Self::Identity => "identity",
             Self::Boot => "boot",
+            Self::HeardEpoch => "heard_epoch",
         }
     }
 }
@@ -196,6 +197,7 @@ fn read_slots(txn: &ReadTransaction, path: &std::path::Path) -> Result<LogRecove
         purged: read(Slot::Purged)?,
         identity: read(Slot::Identity)?,
         boot: read(Slot::Boot)?,
+        heard_epoch: read(Slot::HeardEpoch)?,
         last: None,
     })
 }

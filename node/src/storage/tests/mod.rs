@@ -18,6 +18,7 @@ fn tuning() -> StateTuning {
         flush_bytes: 4 * 1024,
         sync_bytes: 16 * 1024,
         verify_bytes_max: 0,
+        chunk_bytes: 64 * 1024,
     }
 }
 

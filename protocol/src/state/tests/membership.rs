@@ -1,11 +1,12 @@
 //! Stories of members, sessions, epochs and feature levels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Box3, cid, peer, peers, pin_command, spec, unpin};
 use crate::{
     command::{Command, Entry, Envelope, FEATURE_LEVEL_MAX, IfRev, Outcome, Rejection, Session},
     id::{Boot, ClusterId, Epoch, Incarnation, LogIndex, MemberNo, Seq},
+    limits::EPOCH_MAX,
     state::{Model, PinSet, System, apply, check_invariants, query},
     time::Timestamp,
 };
@@ -266,4 +267,22 @@ fn members_and_their_texts_are_bounded() {
     };
     assert!(matches!(cluster.rejected(long), Rejection::Limit(_)));
     assert_eq!(query::members(&cluster.model).unwrap().len(), 1);
+}
+
+#[test]
+fn each_epoch_numbers_its_pins_in_a_range_of_its_own() {
+    let mut old = Box3::new(1);
+    old.pin(spec(1, -1, -1), &[]);
+    let (mut first, mut second) = (old.clone(), old.clone());
+    first.done(Command::RaiseEpoch { epoch: Epoch(5) });
+    second.done(Command::RaiseEpoch { epoch: Epoch(9) });
+    let mut seqs = BTreeSet::new();
+    for branch in [&mut old, &mut first, &mut second] {
+        branch.pin(spec(2, -1, -1), &[]);
+        assert!(seqs.insert(branch.get(2).seq), "{seqs:?}");
+        assert_eq!(branch.get(1).seq, Seq(1));
+    }
+    let beyond = Epoch(EPOCH_MAX.0 + 1);
+    let refused = old.rejected(Command::RaiseEpoch { epoch: beyond });
+    assert!(matches!(refused, Rejection::Limit(_)), "{refused:?}");
 }
