@@ -16,10 +16,32 @@ use crate::{
 /// new pin of the same CID asks for, which is pinned again then.
 pub(super) const ORDER_US: Micros = 30_000_000;
 
+/// What a node had at the last two looks: what it had at both is surely on its disk.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    now: BTreeSet<Cid>,
+    before: BTreeSet<Cid>,
+}
+
+impl Held {
+    /// Takes a look; returns what the node had for a while, and has no more.
+    pub(super) fn see(&mut self, now: &BTreeSet<Cid>) -> Vec<Cid> {
+        let last = std::mem::replace(&mut self.now, now.clone());
+        let before = std::mem::replace(&mut self.before, last);
+        let long = self.before.intersection(&before);
+        long.filter(|cid| !now.contains(*cid)).copied().collect()
+    }
+
+    /// Whether the node has it.
+    pub(super) fn contains(&self, cid: &Cid) -> bool {
+        self.now.contains(cid)
+    }
+}
+
 /// The IPFS nodes' pins, and the pins of the furthest state.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    held: BTreeMap<HostId, BTreeSet<Cid>>,
+    held: BTreeMap<HostId, Held>,
     /// The last change of the state that was seen anywhere.
     pub(super) rev: Rev,
     /// CIDs of that state, the last change of each pin, and since when it was seen.
@@ -27,7 +49,7 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    /// Takes a look; returns what the node held before and does not any more. A node that does not
+    /// Takes a look; returns what the node had for a while and has no more. A node that does not
     /// run keeps what it has.
     pub(super) fn see(&mut self, peer: HostId, view: &View) -> Vec<Cid> {
         if view.system.rev > self.rev {
@@ -45,8 +67,7 @@ impl Holders {
         let Some(now) = &view.held else {
             return Vec::new();
         };
-        let before = self.held.insert(peer, now.clone()).unwrap_or_default();
-        before.difference(now).copied().collect()
+        self.held.entry(peer).or_default().see(now)
     }
 
     /// The last change of a CID's pin, if it is pinned.

@@ -79,6 +79,7 @@ mod tests {
     #[test]
     fn the_last_copy_must_not_go() {
         let lost = [
+            look(1, 0, Some(1), true),
             look(1, 1, Some(1), true),
             look(1, 2, Some(1), false),
             look(1, 3, Some(1), false),
@@ -89,12 +90,14 @@ mod tests {
     #[test]
     fn it_may_go_when_it_is_unpinned_or_held_elsewhere() {
         let unpinned = [
+            look(1, 0, Some(1), true),
             look(1, 1, Some(1), true),
             look(1, 2, Some(1), false),
             look(1, 3, None, false),
         ];
         assert!(verdict(&unpinned));
         let moved = [
+            look(1, 0, Some(1), true),
             look(1, 1, Some(1), true),
             look(2, 1, Some(1), true),
             look(1, 2, Some(1), false),
@@ -106,6 +109,7 @@ mod tests {
     #[test]
     fn what_goes_with_its_disk_is_nobodys_fault() {
         let wiped = [
+            look(1, 0, Some(1), true),
             look(1, 1, Some(1), true),
             Seen::Wiped { peer: 1 },
             look(1, 2, Some(1), false),

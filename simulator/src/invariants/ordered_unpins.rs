@@ -2,7 +2,7 @@
 //! allocated to its peer any more. An order may take its time to get to a slow node, and a new pin of
 //! the same CID may be ordered meanwhile: it is pinned again then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ipfs_cluster_protocol::{
     id::{Cid, PeerId, Rev},
@@ -11,7 +11,7 @@ use ipfs_cluster_protocol::{
 
 use super::{
     Invariant,
-    holders::{Machines, ORDER_US},
+    holders::{Held, Machines, ORDER_US},
 };
 use crate::{
     observe::{Seen, View},
@@ -23,7 +23,7 @@ use crate::{
 struct Last {
     /// As of which change, and since when it has been so.
     due: BTreeMap<Cid, (Rev, Micros)>,
-    held: BTreeSet<Cid>,
+    held: Held,
     /// Gone at the last look though due: judged at the next, for the order to remove it may have
     /// come between the looks at the state and at the node.
     suspects: BTreeMap<Cid, Rev>,
@@ -81,23 +81,20 @@ impl Invariant for OrderedUnpins {
             let since = before.map_or(view.at, |(_, since)| *since);
             (*cid, (*rev, since))
         };
-        if let Some((cid, rev)) = last.suspects.iter().find(|(cid, rev)| unchanged(cid, rev)) {
+        let lost = |(cid, rev): &(&Cid, &Rev)| unchanged(cid, rev) && !held.contains(*cid);
+        if let Some((cid, rev)) = last.suspects.iter().find(lost) {
             return Err(format!(
                 "the IPFS node of peer {peer} lost {cid}, which is its to hold as of rev {rev}"
             ));
         }
-        let gone = last.held.difference(held);
-        let suspects = gone.filter_map(|cid| {
+        let gone = last.held.see(held);
+        let suspects = gone.iter().filter_map(|cid| {
             let (rev, since) = last.due.get(cid)?;
             let long = since + ORDER_US < view.at;
             (long && unchanged(cid, rev)).then_some((*cid, *rev))
         });
-        let suspects = suspects.collect();
-        *last = Last {
-            due: due.iter().map(since).collect(),
-            held: held.clone(),
-            suspects,
-        };
+        last.suspects = suspects.collect();
+        last.due = due.iter().map(since).collect();
         Ok(())
     }
 }
@@ -128,6 +125,7 @@ mod tests {
     #[test]
     fn a_pin_that_goes_without_an_order_is_found() {
         let silent = [
+            look(0, Some(1), true),
             look(1, Some(1), true),
             look(2, Some(1), false),
             look(3, Some(1), false),

@@ -28,14 +28,15 @@ fn violation(property: &'static str, what: String) -> Violation {
 }
 
 /// Judges a history and the pinset in the end: by CID number the writes that the pins come from,
-/// read at `at`. None stands for what nobody asked for.
+/// read at `at`. None stands for what nobody asked for. Returns how many CIDs took too long to judge.
 pub fn judge(
     history: &[Request],
     pins: &BTreeMap<Option<u64>, Option<Tag>>,
     at: Micros,
-) -> Result<(), Violation> {
+) -> Result<usize, Violation> {
     no_pin_from_nowhere(history, pins)?;
     visible::check(history)?;
+    let mut given_up = 0;
     let ends = pins.values().copied().flatten();
     for (cid, mut operations) in registers(history, ends) {
         let last = pins.get(&Some(cid)).copied().flatten();
@@ -45,8 +46,13 @@ pub fn judge(
             index: None,
             kind: Kind::Read(last),
         });
-        let Verdict::Impossible(what) = search::explain(&operations) else {
-            continue;
+        let what = match search::explain(&operations) {
+            Verdict::Explained => continue,
+            Verdict::GivenUp => {
+                given_up += 1;
+                continue;
+            }
+            Verdict::Impossible(what) => what,
         };
         operations.pop();
         let before = search::explain(&operations);
@@ -57,7 +63,7 @@ pub fn judge(
         };
         return Err(violation(property, format!("CID {cid}: {what}")));
     }
-    Ok(())
+    Ok(given_up)
 }
 
 /// Every pin that anybody sees was asked for, of that CID and before it was seen.
@@ -117,7 +123,7 @@ mod tests {
 
     fn verdict(history: &[Request], end: Option<usize>) -> Result<(), &'static str> {
         let pins = end.map(|n| (Some(1), Some(Tag(n)))).into_iter().collect();
-        judge(history, &pins, 100).map_err(|v| v.property)
+        judge(history, &pins, 100).map(drop).map_err(|v| v.property)
     }
 
     const LOST: Result<(), &str> = Err("acknowledged-writes-are-kept");
@@ -214,7 +220,7 @@ mod tests {
     #[test]
     fn a_pin_nobody_asked_for_is_found() {
         let pins = [(None, None)].into();
-        let verdict = judge(&[], &pins, 9).map_err(|v| v.property);
+        let verdict = judge(&[], &pins, 9).map(drop).map_err(|v| v.property);
         assert_eq!(verdict, Err("no-pin-from-nowhere"));
     }
 }

@@ -41,7 +41,11 @@ impl Run {
         let pins = pins.collect();
         self.strangers_are_apart()?;
         let history = self.workload.history().lock().clone();
-        oracle::judge(&history, &pins, self.sim.now())
+        let given_up = oracle::judge(&history, &pins, self.sim.now())?;
+        if given_up > 0 {
+            self.tell(&format!("{given_up} CIDs took too long to judge"));
+        }
+        Ok(())
     }
 
     /// The peers of another cluster have met nobody of this one.
