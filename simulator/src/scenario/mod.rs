@@ -297,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_s_example_is_a_scenario() {
+        let text = include_str!("../../../docs/simulator.md");
+        let (_, rest) = text.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let scenario = Scenario::parse("docs/simulator.md", example).unwrap();
+        assert_eq!((scenario.peers, scenario.faults.len()), (5, 1));
+    }
+
+    #[test]
     fn errors_name_what_is_wrong() {
         let error = |text: &str| Scenario::parse("x", text).unwrap_err().to_string();
         let good = "about='a'\npeers=3\nfor='9s'\nsettle='9s'\n";
