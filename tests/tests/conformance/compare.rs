@@ -26,6 +26,8 @@ const MEASURED: &[&str] = &[
     "value",
     "cluster_links",
     "ipfs_links",
+    // Which blocks are garbage.
+    "keys",
     // Which requests match, and how many, follows from leaked names and metadata.
     "count",
     "results",

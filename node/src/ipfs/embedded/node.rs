@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     env::RawPipe,
-    ipfs::{IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat},
+    ipfs::{Collected, IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat},
 };
 
 /// Origins of a pin that are connected to.
@@ -190,6 +190,13 @@ impl IpfsNode for Embedded {
                 repo_size: self.store.used().await?,
                 storage_max: self.store.max(),
             })
+        })
+    }
+
+    fn repo_gc(&self) -> BoxFuture<'_, Result<IpfsStream<Collected>, IpfsError>> {
+        Box::pin(async move {
+            let removed = self.collect().await?;
+            Ok(removed.map(|cid| cid.map(Collected::Removed)).boxed())
         })
     }
 
