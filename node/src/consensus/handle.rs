@@ -30,6 +30,8 @@ use super::{
     doors,
     join::{JoinError, ask_for},
     links::{Incoming, Links},
+    log_store::LogStore,
+    profile,
     proposer::{Committed, ProposeError},
     session::Sessions,
     status::RaftStatus,
@@ -37,7 +39,7 @@ use super::{
 use crate::{
     env::Env,
     stage::Spent,
-    storage::{DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore},
+    storage::{DataFolder, Identity, OpenError, RaftLog, Slot, StateStore},
 };
 
 /// How long a command waits for its outcome when the caller sets no deadline.
@@ -54,8 +56,8 @@ const JOIN_PAUSE: Duration = Duration::from_millis(500);
 pub struct ConsensusConfig {
     /// The configuration folder; the data folder is made in it.
     pub config_dir: std::path::PathBuf,
-    /// How far the voters are apart.
-    pub profile: Profile,
+    /// How far the voters are apart; measured if it is not said.
+    pub profile: Option<Profile>,
     /// The peer's name, shown to users.
     pub name: String,
     /// Bytes of log that are always kept; see [`super::LOG_BYTES_MIN`].
@@ -79,8 +81,8 @@ pub(super) struct Inner {
     pub(super) env: Env,
     pub(super) folder: DataFolder,
     pub(super) log: RaftLog,
-    /// Taken when openraft starts.
-    pub(super) recovered: Mutex<Option<LogRecovered>>,
+    /// The log as openraft sees it, from one run to the next.
+    pub(super) log_store: LogStore,
     pub(super) state: StateStore,
     pub(super) links: Arc<dyn Links>,
     pub(super) sessions: Sessions,
@@ -325,17 +327,21 @@ impl Consensus {
         accepted: Accepted,
     ) -> Result<Self, OpenError> {
         let opened = super::start::open_files(&config, &env, &links.local()).await?;
+        let status = RaftStatus {
+            profile: config.profile.unwrap_or_default(),
+            ..RaftStatus::default()
+        };
         let core = watch::Sender::new(None);
         let doors = doors::open(accepted, &core.subscribe());
         let consensus = Self(Arc::new(Inner {
             config,
             folder: opened.folder,
             log: opened.log,
-            recovered: Mutex::new(Some(opened.recovered)),
+            log_store: opened.log_store,
             state: opened.state,
             links,
             sessions: opened.sessions,
-            status: watch::Sender::default(),
+            status: watch::Sender::new(status),
             identity: watch::Sender::new(None),
             members: watch::Sender::default(),
             hold_time: Arc::default(),
@@ -345,6 +351,7 @@ impl Consensus {
             doors: Mutex::new(doors),
             env,
         }));
+        profile::follow(&consensus.0);
         if let Some(identity) = opened.identity {
             let identity = consensus.recovered_epoch(identity).await?;
             consensus

@@ -9,6 +9,7 @@
 //!
 //!  membership (plan)   the leader's duties: who has the log, who votes
 //!  join                admission         roster       members and epoch for the rest of the peer
+//!  profile             which timing suits
 //!  compaction          the log's length  start, handle, stop  from two files to a running member
 //!  doors               streams of other peers, whether or not the consensus runs
 //! ```
@@ -29,6 +30,7 @@ mod log_store;
 mod membership;
 mod net_links;
 mod plan;
+mod profile;
 mod proposer;
 mod roster;
 mod server;

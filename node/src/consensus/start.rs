@@ -35,16 +35,14 @@ use super::{
 };
 use crate::{
     env::Env,
-    storage::{
-        DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore, StateTuning,
-    },
+    storage::{DataFolder, Identity, OpenError, RaftLog, Slot, StateStore, StateTuning},
 };
 
 /// What was found on disk.
 pub(super) struct Opened {
     pub(super) folder: DataFolder,
     pub(super) log: RaftLog,
-    pub(super) recovered: LogRecovered,
+    pub(super) log_store: LogStore,
     pub(super) state: StateStore,
     pub(super) sessions: Sessions,
     pub(super) identity: Option<Identity>,
@@ -86,10 +84,11 @@ pub(super) async fn open_files(
         .set(Slot::Boot, boot.0.to_be_bytes().to_vec().into())
         .await;
     stored.map_err(OpenError::io(&log_path))?;
+    let log_store = LogStore::new(log.clone(), &recovered).map_err(OpenError::io(&log_path))?;
     Ok(Opened {
         folder,
         log,
-        recovered,
+        log_store,
         state,
         sessions: Sessions::new(local.clone(), boot),
         identity,
@@ -137,9 +136,6 @@ impl Consensus {
 
     async fn start_raft(&self, identity: Identity) -> io::Result<()> {
         let inner = &self.0;
-        let Some(recovered) = inner.recovered.lock().take() else {
-            return Err(io::Error::other("the consensus was started before"));
-        };
         inner.identity.send_replace(Some(identity));
         inner.links.introduce(identity);
         let own = RaftId::new(inner.links.local(), identity.incarnation);
@@ -148,9 +144,9 @@ impl Consensus {
             own: identity.incarnation,
         };
         let changed = watch::Sender::new(0);
-        let config = Arc::new(inner.config.profile.raft().map_err(not_started)?);
+        let config = Arc::new(inner.status.borrow().profile.raft().map_err(not_started)?);
         let machine = StateMachine::new(inner.state.clone(), changed.clone());
-        let store = LogStore::new(inner.log.clone(), &recovered)?;
+        let store = inner.log_store.clone();
         let raft = Raft::new(own.clone(), config, factory.clone(), store, machine).await;
         let raft = raft.map_err(not_started)?;
         let initialized = raft.is_initialized().await.map_err(not_started)?;

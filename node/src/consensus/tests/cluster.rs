@@ -29,7 +29,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Peers of one test.
-struct Bench {
+pub(super) struct Bench {
     net: MemNet,
     dir: TempDir,
 }
@@ -38,7 +38,7 @@ fn peer(n: u64) -> PeerId {
     RaftId::from(n).peer().clone()
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
@@ -71,7 +71,7 @@ fn cid(n: u32) -> Cid {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             net: MemNet::default(),
             dir: tempfile::tempdir().unwrap(),
@@ -85,7 +85,7 @@ impl Bench {
     async fn open(&self, n: u64) -> Consensus {
         let config = ConsensusConfig {
             config_dir: self.folder(n),
-            profile: Profile::Local,
+            profile: Some(Profile::Local),
             name: format!("peer {n}"),
             log_bytes_min: super::super::LOG_BYTES_MIN,
         };
@@ -96,7 +96,7 @@ impl Bench {
     }
 
     /// Peers 1 to `n`, all of them in the consensus.
-    async fn cluster(&self, n: u64) -> Vec<Consensus> {
+    pub(super) async fn cluster(&self, n: u64) -> Vec<Consensus> {
         let mut peers = vec![self.open(1).await];
         peers[0].form().await.unwrap();
         for i in 2..=n {
@@ -115,7 +115,7 @@ impl Bench {
     }
 }
 
-async fn wait(c: &Consensus, condition: impl Fn(&crate::consensus::RaftStatus) -> bool) {
+pub(super) async fn wait(c: &Consensus, condition: impl Fn(&crate::consensus::RaftStatus) -> bool) {
     let mut status = c.status();
     if timeout(PATIENCE, status.wait_for(|s| condition(s)))
         .await
@@ -134,18 +134,18 @@ async fn propose(c: &Consensus, command: Command) -> Result<Committed, ProposeEr
     c.propose_until(envelope, soon()).await
 }
 
-async fn must_pin(c: &Consensus, n: u32) -> Committed {
+pub(super) async fn must_pin(c: &Consensus, n: u32) -> Committed {
     let done = propose(c, pin(n)).await.unwrap();
     assert!(matches!(done.outcome, Outcome::Applied { .. }), "{done:?}");
     done
 }
 
-async fn is_pinned(c: &Consensus, n: u32) -> bool {
+pub(super) async fn is_pinned(c: &Consensus, n: u32) -> bool {
     let found = c.state().read(move |s| query::pin_by_cid(s, &cid(n)));
     found.await.unwrap().is_some()
 }
 
-fn leader(peers: &[Consensus]) -> &Consensus {
+pub(super) fn leader(peers: &[Consensus]) -> &Consensus {
     let leads = |p: &&Consensus| p.status().borrow().role == Role::Leader;
     peers.iter().find(leads).unwrap()
 }

@@ -1,6 +1,6 @@
 //! A network in memory: streams are pipes.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -97,6 +97,10 @@ impl Links for MemLinks {
     fn set_members(&self, _members: BTreeMap<PeerId, Incarnation>) {}
 
     fn add_addresses(&self, _peer: &PeerId, _addresses: Vec<String>) {}
+
+    fn round_trip(&self, _peer: &PeerId) -> Option<Duration> {
+        None
+    }
 
     fn addresses(&self, peer: &PeerId) -> Vec<String> {
         vec![format!("/memory/{peer}")]

@@ -2,4 +2,5 @@
 
 mod cluster;
 mod mem_links;
+mod profile;
 mod suite;
