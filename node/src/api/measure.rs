@@ -65,6 +65,8 @@ pub struct BlockCounts {
 pub struct RaftMeasurements {
     /// `leader`, `follower`, `candidate`, `learner` or `reader`.
     pub role: &'static str,
+    /// The timing: `local` or `wan`.
+    pub profile: &'static str,
     /// Present term.
     pub term: u64,
     /// Last entry in the log.
@@ -105,6 +107,9 @@ impl Collector for BackendCollector {
             let name = "ipfscluster_raft_role";
             let help = "1 for the present role";
             labelled(&mut encoder, name, help, "role", &[(raft.role, 1)])?;
+            let name = "ipfscluster_raft_profile";
+            let help = "1 for the present timing";
+            labelled(&mut encoder, name, help, "profile", &[(raft.profile, 1)])?;
         }
         let name = "ipfscluster_queue_length";
         let help = "What waits, by queue";

@@ -83,6 +83,7 @@ impl Cluster {
                     Role::Candidate => "candidate",
                     Role::StandIn => "learner",
                 },
+                profile: raft.profile.name(),
                 term: raft.term,
                 last_index: raft.last_index.0,
                 committed_index: raft.committed.0,

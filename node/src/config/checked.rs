@@ -232,9 +232,10 @@ impl<'a> Reader<'a> {
             });
         }
         let profile = match s.text("profile")?.as_str() {
+            "auto" => Profile::Auto,
             "local" => Profile::Local,
             "wan" => Profile::Wan,
-            _ => return Err(s.refuse("profile", "write \"local\" or \"wan\"")),
+            _ => return Err(s.refuse("profile", "write \"auto\", \"local\" or \"wan\"")),
         };
         Ok(Raft {
             profile,

@@ -173,7 +173,7 @@ const RAFT: &[Key] = &[
     without("leader_lease_timeout", Duration, RAFT_PROFILE),
     without("data_folder", Text, OWN_FILES),
     without("datastore_namespace", Text, OWN_FILES),
-    key("profile", Text, T("local")),
+    key("profile", Text, T("auto")),
 ];
 
 const REST: &[Key] = &[

@@ -175,7 +175,7 @@ fn what_init_writes_is_read_without_a_warning() {
         );
         assert_eq!(config.cluster.replication, Replication::Everywhere);
         assert_eq!(config.repair.grace, Duration::from_secs(300));
-        assert_eq!(config.raft.profile, Profile::Local);
+        assert_eq!(config.raft.profile, Profile::Auto);
         assert!(!config.cluster.disable_repinning);
         assert!(config.cluster.secret.is_some());
     }
@@ -286,7 +286,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "/consensus/raft/profile",
         r#""fast""#,
-        r#"consensus.raft.profile: "fast" cannot be used: write "local" or "wan""#,
+        r#"consensus.raft.profile: "fast" cannot be used: write "auto", "local" or "wan""#,
     ),
     ("/consensus/crdt", "{}", "exactly one consensus section"),
     (
@@ -475,7 +475,7 @@ fn a_folder_of_the_go_programs_other_consensus_is_read() {
     json["datastore"] = json!({"pebble": {"pebble_options": {}}});
     files.put("service.json", &json.to_string());
     let loaded = files.load(&none()).unwrap();
-    assert_eq!(loaded.config.raft.profile, Profile::Local);
+    assert_eq!(loaded.config.raft.profile, Profile::Auto);
     let said = loaded.notes.iter().any(|n| n.ends_with(": consensus.crdt"));
     assert!(said, "{:?}", loaded.notes);
 }

@@ -86,6 +86,8 @@ pub struct Cluster {
 /// Timing of the consensus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
+    /// As the measured round trips call for.
+    Auto,
     /// Round trips below 30 ms.
     Local,
     /// Anything slower.

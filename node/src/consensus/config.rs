@@ -1,6 +1,6 @@
 //! Timing and sizes of the consensus.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use openraft::SnapshotPolicy;
 
@@ -14,7 +14,22 @@ pub enum Profile {
     Wan,
 }
 
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl Profile {
+    /// As the configuration writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Wan => "wan",
+        }
+    }
+
     pub(super) fn heartbeat(self) -> Duration {
         match self {
             Self::Local => Duration::from_millis(50),

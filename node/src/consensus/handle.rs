@@ -33,6 +33,8 @@ use super::{
     files::Files,
     join::{JoinError, ask_for},
     links::{Incoming, Links},
+    log_store::LogStore,
+    profile,
     proposer::{Committed, ProposeError},
     session::Sessions,
     status::RaftStatus,
@@ -40,7 +42,7 @@ use super::{
 use crate::{
     env::Env,
     stage::Spent,
-    storage::{DataFolder, Identity, LogRecovered, OpenError, RaftLog, Slot, StateStore},
+    storage::{DataFolder, Identity, OpenError, RaftLog, Slot, StateStore},
 };
 
 /// How long a command waits for its outcome when the caller sets no deadline.
@@ -57,8 +59,8 @@ const JOIN_PAUSE: Duration = Duration::from_millis(500);
 pub struct ConsensusConfig {
     /// The configuration folder; the data folder is made in it.
     pub config_dir: std::path::PathBuf,
-    /// How far the voters are apart.
-    pub profile: Profile,
+    /// How far the voters are apart; measured if it is not said.
+    pub profile: Option<Profile>,
     /// The peer's name, shown to users.
     pub name: String,
     /// Bytes of log that are always kept; see [`super::LOG_BYTES_MIN`].
@@ -82,8 +84,8 @@ pub(super) struct Inner {
     pub(super) env: Env,
     pub(super) folder: DataFolder,
     pub(super) log: RaftLog,
-    /// Taken when openraft starts.
-    pub(super) recovered: Mutex<Option<LogRecovered>>,
+    /// The log as openraft sees it, from one run to the next.
+    pub(super) log_store: LogStore,
     pub(super) state: StateStore,
     pub(super) links: Arc<dyn Links>,
     pub(super) sessions: Sessions,
@@ -348,6 +350,12 @@ impl Consensus {
         let opened = Files::open(&env, &config.config_dir).await?;
         let boot = opened.next_boot().await?;
         let sessions = Sessions::new(links.local(), boot);
+        let log_store = LogStore::new(opened.log.clone(), &opened.recovered)
+            .map_err(OpenError::io(&opened.folder.file(DataFolder::LOG)))?;
+        let status = RaftStatus {
+            profile: config.profile.unwrap_or_default(),
+            ..RaftStatus::default()
+        };
         let core = watch::Sender::new(None);
         let doors = doors::open(accepted, &core.subscribe());
         let members = watch::Sender::<Members>::default();
@@ -355,11 +363,11 @@ impl Consensus {
             config,
             folder: opened.folder,
             log: opened.log,
-            recovered: Mutex::new(Some(opened.recovered)),
+            log_store,
             state: opened.state,
             links,
             sessions,
-            status: watch::Sender::default(),
+            status: watch::Sender::new(status),
             identity: watch::Sender::new(None),
             agreement: Agreement::new(members.subscribe()),
             members,
@@ -371,6 +379,7 @@ impl Consensus {
             doors: Mutex::new(doors),
             env,
         }));
+        profile::follow(&consensus.0);
         if let Some(identity) = opened.identity {
             let identity = consensus.recovered_epoch(identity).await?;
             consensus

@@ -59,6 +59,8 @@ pub(crate) trait Links: Send + Sync + 'static {
     fn heard_epoch(&self) -> watch::Receiver<Epoch>;
     /// Says where a peer may be found (multiaddrs).
     fn add_addresses(&self, peer: &PeerId, addresses: Vec<String>);
+    /// How long the last question to a peer and its answer took, as far as it is known.
+    fn round_trip(&self, peer: &PeerId) -> Option<Duration>;
     /// Where a peer was found, or this peer listens (multiaddrs).
     fn addresses(&self, peer: &PeerId) -> Vec<String>;
 }

@@ -1,6 +1,6 @@
 //! openraft's log storage over [`RaftLog`].
 
-use std::{fmt::Debug, io, ops::RangeBounds};
+use std::{fmt::Debug, io, ops::RangeBounds, sync::Arc};
 
 use ipfs_cluster_protocol::{
     limits,
@@ -10,6 +10,7 @@ use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
 };
+use parking_lot::Mutex;
 
 use super::{
     types::{Entry, LogId, TypeConfig, Vote},
@@ -21,7 +22,14 @@ use crate::storage::{LogPos, LogRecovered, RaftLog, Slot};
 #[derive(Debug, Clone)]
 pub(crate) struct LogStore {
     log: RaftLog,
-    vote: std::sync::Arc<parking_lot::Mutex<Option<Vote>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What is kept beside the entries. All clones share it: the next run of openraft goes on with
+/// what the last one left.
+#[derive(Debug)]
+struct Kept {
+    vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
 }
@@ -41,11 +49,14 @@ impl LogStore {
                 .map_err(invalid)
         };
         let vote = recovered.vote.as_deref().map(wire::decode_vote);
-        Ok(Self {
-            log,
-            vote: std::sync::Arc::new(parking_lot::Mutex::new(vote.transpose().map_err(invalid)?)),
+        let kept = Kept {
+            vote: vote.transpose().map_err(invalid)?,
             committed: id(&recovered.committed)?,
             purged: id(&recovered.purged)?,
+        };
+        Ok(Self {
+            log,
+            kept: Arc::new(Mutex::new(kept)),
         })
     }
 }
@@ -81,7 +92,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(self.vote.lock().clone())
+        Ok(self.kept.lock().vote.clone())
     }
 
     async fn limited_get_log_entries(
@@ -105,9 +116,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             .log
             .last()
             .map(|(term, index)| wire::log_id(LogPos { term, index }));
+        let purged = self.kept.lock().purged;
         Ok(LogState {
-            last_purged_log_id: self.purged,
-            last_log_id: last.or(self.purged),
+            last_purged_log_id: purged,
+            last_log_id: last.or(purged),
         })
     }
 
@@ -119,7 +131,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if !planted(Mutation::VoteNotSynced) {
             self.log.set(Slot::Vote, wire::encode_vote(vote)).await?;
         }
-        *self.vote.lock() = Some(vote.clone());
+        self.kept.lock().vote = Some(vote.clone());
         Ok(())
     }
 
@@ -127,12 +139,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if let Some(id) = &committed {
             self.log.note_committed(wire::encode_pos(id));
         }
-        self.committed = committed;
+        self.kept.lock().committed = committed;
         Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(self.committed)
+        Ok(self.kept.lock().committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -152,7 +164,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn purge(&mut self, id: LogId) -> Result<(), io::Error> {
         self.log.purge(id.index, wire::encode_pos(&id)).await?;
-        self.purged = Some(id);
+        self.kept.lock().purged = Some(id);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@
 //!  membership (plan)   the leader's duties: who has the log, who votes
 //!  join, standing      admission, and whether it still holds
 //!  roster              members and epoch for the rest of the peer
+//!  profile             which timing suits
 //!  compaction          the log's length  files, start, handle, stop  from two files to a running member
 //!  doors               streams of other peers, whether or not the consensus runs
 //!  agreement           whether the members' states are the same
@@ -37,6 +38,7 @@ mod membership;
 mod net_links;
 mod offline;
 mod plan;
+mod profile;
 mod proposer;
 mod recover;
 mod roster;

@@ -1,6 +1,6 @@
 //! The consensus' streams over the network layer.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -93,6 +93,10 @@ impl Links for NetLinks {
             }
         }
         self.0.add_addresses(peer, &known);
+    }
+
+    fn round_trip(&self, peer: &PeerId) -> Option<Duration> {
+        self.0.rtt(peer)
     }
 
     fn addresses(&self, peer: &PeerId) -> Vec<String> {

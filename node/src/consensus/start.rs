@@ -17,7 +17,6 @@ use super::{
     core::Core,
     fence,
     handle::Consensus,
-    log_store::LogStore,
     membership,
     proposer::Proposer,
     roster, standing,
@@ -59,9 +58,6 @@ impl Consensus {
 
     async fn start_raft(&self, identity: Identity) -> io::Result<()> {
         let inner = &self.0;
-        let Some(recovered) = inner.recovered.lock().take() else {
-            return Err(io::Error::other("the consensus was started before"));
-        };
         inner.identity.send_replace(Some(identity));
         inner.links.introduce(identity);
         let own = RaftId::new(inner.links.local(), identity.incarnation);
@@ -70,12 +66,12 @@ impl Consensus {
             own: identity.incarnation,
         };
         let changed = watch::Sender::new(0);
-        let config = Arc::new(inner.config.profile.raft().map_err(not_started)?);
+        let config = Arc::new(inner.status.borrow().profile.raft().map_err(not_started)?);
         let begun = inner.agreement.begin(&inner.state).await;
         begun.map_err(not_started)?;
         let agreement = inner.agreement.clone();
         let machine = StateMachine::new(inner.state.clone(), changed.clone(), agreement);
-        let store = LogStore::new(inner.log.clone(), &recovered)?;
+        let store = inner.log_store.clone();
         let raft = Raft::new(own.clone(), config, factory.clone(), store, machine).await;
         let raft = raft.map_err(not_started)?;
         let initialized = raft.is_initialized().await.map_err(not_started)?;

@@ -9,7 +9,10 @@ use ipfs_cluster_protocol::{
 use openraft::{ServerState, async_runtime::WatchReceiver};
 use tokio::sync::watch;
 
-use super::types::{Raft, RaftMetrics};
+use super::{
+    config::Profile,
+    types::{Raft, RaftMetrics},
+};
 
 /// What this peer is in the consensus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +37,8 @@ pub struct RaftStatus {
     pub role: Role,
     /// Who leads, if that is known.
     pub leader: Option<PeerId>,
+    /// The timing.
+    pub profile: Profile,
     /// The term.
     pub term: u64,
     /// The last entry in this peer's log.
@@ -55,6 +60,7 @@ impl Default for RaftStatus {
         Self {
             role: Role::Stopped,
             leader: None,
+            profile: Profile::Local,
             term: 0,
             last_index: LogIndex(0),
             committed: LogIndex(0),
@@ -85,6 +91,7 @@ fn of(m: &RaftMetrics, recovering: bool) -> RaftStatus {
             .as_ref()
             .map_or(Role::Stopped, |()| role(m.state)),
         leader: m.current_leader.as_ref().map(|id| id.peer().clone()),
+        profile: Profile::Local,
         term: m.current_term,
         last_index: index(m.last_log_index),
         committed: index(m.cluster_committed.map(|id| id.index)),
@@ -107,9 +114,10 @@ pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
             (of(&m, true), m.running_state.is_ok())
         };
         status.send_if_modified(|old| {
-            // Decided under the lock: `recover` must never be overwritten.
+            // Decided under the lock: what others write must never be overwritten.
             let now = RaftStatus {
                 recovering: old.recovering,
+                profile: old.profile,
                 ..now
             };
             let changed = *old != now;

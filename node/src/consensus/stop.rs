@@ -75,19 +75,24 @@ impl Consensus {
         settled.map(drop).map_err(|_| ProposeError::Unknown)
     }
 
+    /// Ends the run there is. False when there is none.
+    pub(super) async fn stop_run(&self) -> bool {
+        let core = self.0.core.send_replace(None);
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock());
+        tasks.shutdown().await;
+        let Some(core) = core else { return false };
+        if core.raft.shutdown().await.is_err() {
+            warn!("openraft did not stop in order");
+        }
+        true
+    }
+
     /// A planned stop: hands over the lead, stops, syncs and closes both files.
     pub async fn shutdown(&self) {
         self.transfer_leadership().await;
         let _one_at_a_time = self.0.starting.lock().await;
         self.0.doors.lock().abort_all();
-        let core = self.0.core.send_replace(None);
-        let mut tasks = std::mem::take(&mut *self.0.tasks.lock());
-        tasks.shutdown().await;
-        if let Some(core) = core
-            && core.raft.shutdown().await.is_err()
-        {
-            warn!("openraft did not stop in order");
-        }
+        self.stop_run().await;
         self.0.status.send_modify(|s| s.role = Role::Stopped);
         if let Err(e) = self.0.state.close().await {
             warn!(error = %e, "the state was not closed in order");

@@ -164,8 +164,9 @@ fn consensus_config(config: &Config) -> ConsensusConfig {
     ConsensusConfig {
         config_dir: config.folder.clone(),
         profile: match config.raft.profile {
-            Profile::Local => consensus::Profile::Local,
-            Profile::Wan => consensus::Profile::Wan,
+            Profile::Auto => None,
+            Profile::Local => Some(consensus::Profile::Local),
+            Profile::Wan => Some(consensus::Profile::Wan),
         },
         name: config.cluster.peername.clone(),
         log_bytes_min: config.raft.log_bytes_min,

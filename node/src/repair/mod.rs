@@ -4,6 +4,7 @@
 //! Nothing here is remembered but cursors and timers: another leader starts from the state again.
 
 mod carry;
+mod describe;
 mod health;
 mod round;
 mod situation;

@@ -12,7 +12,9 @@ use ipfs_cluster_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{RepairParts, carry::Carrier, health::Health, situation::Downtimes};
+use super::{
+    RepairParts, carry::Carrier, describe::describe, health::Health, situation::Downtimes,
+};
 use crate::{cluster::wall_clock, worker::Stop};
 
 /// Between two rounds while everything is well.
@@ -111,6 +113,7 @@ impl Rounds {
         let state = self.parts.consensus.state().clone();
         let members = state.read(query::members).await?;
         self.health.check(&members).await;
+        describe(&self.parts.leader, &self.parts.monitor, &members).await;
         let (members, departed) = state
             .read(|s| Ok((query::members(s)?, query::departed(s)?)))
             .await?;

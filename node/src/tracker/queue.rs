@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | unpin | what must go | its own |
 //! | newest, oldest | the two ends of what was not tried yet; an end that turned out dead keeps its share only | what is left |
-//! | repair | not tried yet, but ordered long ago; from both ends | its share; all, when there is nothing new |
+//! | repair | not tried yet, ordered some time ago and given to this peer now: copies that are missing somewhere | its share; all, when there is nothing new |
+//! | backlog | not tried yet, ordered long ago and found by a walk; from both ends | its share; all, when there is nothing else that is new |
 //! | retry | failed before, after a growing pause | its share; half, when there is nothing else |
 
 use std::{
@@ -38,8 +39,10 @@ pub(super) enum Lane {
     Oldest,
     /// What came last of it.
     Newest,
-    /// Not tried yet, ordered long ago.
+    /// Not tried yet, given to this peer in another's place.
     Repair,
+    /// Not tried yet, ordered long ago.
+    Backlog,
     /// Failed before.
     Retry,
 }
@@ -51,8 +54,10 @@ pub(super) enum Kind {
     Unpin,
     /// To be pinned.
     New,
-    /// To be pinned, and ordered long ago.
+    /// To be pinned in another peer's place.
     Repair,
+    /// To be pinned, and ordered long ago.
+    Backlog,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +66,9 @@ enum Place {
     Ready(u64),
     Delayed(u64, Kind),
 }
+
+/// Lanes that are guaranteed a share, in the order in which they take what is left.
+const SHARERS: [Lane; 3] = [Lane::Repair, Lane::Backlog, Lane::Retry];
 
 /// How many workers each lane has.
 #[derive(Debug, Default)]
@@ -99,8 +107,8 @@ pub(super) struct Queue {
     /// What was last tried from that end was dead.
     oldest_cold: bool,
     newest_cold: bool,
-    /// The last one from the repair lane came from its young end.
-    repaired_last: bool,
+    /// The last one from the backlog came from its young end.
+    backlog_last: bool,
 }
 
 impl Queue {
@@ -116,7 +124,7 @@ impl Queue {
             turn: 0,
             oldest_cold: false,
             newest_cold: false,
-            repaired_last: false,
+            backlog_last: false,
         }
     }
 
@@ -208,29 +216,41 @@ impl Queue {
         let share = (workers / 8).max(1);
         // A few workers cannot be shared out; their time can.
         let guaranteed = workers >= 4 || self.turn % 4 == 3;
-        if guaranteed
-            && busy.at(Lane::Repair) < share
-            && let Some(seq) = self.take_repair()
-        {
-            return Some((seq, Lane::Repair));
-        }
-        if guaranteed
-            && busy.at(Lane::Retry) < share
-            && let Some(seq) = self.take_ready()
-        {
-            return Some((seq, Lane::Retry));
+        if guaranteed {
+            let mut lanes = SHARERS;
+            if workers < 4 {
+                lanes.rotate_left(usize::try_from(self.turn / 4 % 3).unwrap_or(0));
+            }
+            for lane in lanes {
+                if busy.at(lane) < share
+                    && let Some(seq) = self.take_from(lane)
+                {
+                    return Some((seq, lane));
+                }
+            }
         }
         let end = self.end(busy, share);
         if let Some(seq) = self.take(Kind::New, end == Lane::Newest) {
             return Some((seq, end));
         }
-        if let Some(seq) = self.take_repair() {
-            return Some((seq, Lane::Repair));
+        let mut lanes = SHARERS.into_iter();
+        lanes.find_map(|lane| {
+            let most = match lane {
+                Lane::Retry => (workers / 2).max(1),
+                _ => workers,
+            };
+            let seq = (busy.at(lane) < most).then(|| self.take_from(lane));
+            Some((seq.flatten()?, lane))
+        })
+    }
+
+    fn take_from(&mut self, lane: Lane) -> Option<Seq> {
+        match lane {
+            Lane::Repair => self.take(Kind::Repair, false),
+            Lane::Backlog => self.take_backlog(),
+            Lane::Retry => self.take_ready(),
+            Lane::Unpin | Lane::Oldest | Lane::Newest => None,
         }
-        if busy.at(Lane::Retry) < (workers / 2).max(1) {
-            return self.take_ready().map(|seq| (seq, Lane::Retry));
-        }
-        None
     }
 
     /// Which end of the new work is next.
@@ -250,7 +270,7 @@ impl Queue {
         match lane {
             Lane::Oldest => self.oldest_cold = !alive,
             Lane::Newest => self.newest_cold = !alive,
-            Lane::Unpin | Lane::Repair | Lane::Retry => {}
+            Lane::Unpin | Lane::Repair | Lane::Backlog | Lane::Retry => {}
         }
     }
 
@@ -289,9 +309,9 @@ impl Queue {
     }
 
     /// From both ends in turn.
-    fn take_repair(&mut self) -> Option<Seq> {
-        self.repaired_last = !self.repaired_last;
-        self.take(Kind::Repair, self.repaired_last)
+    fn take_backlog(&mut self) -> Option<Seq> {
+        self.backlog_last = !self.backlog_last;
+        self.take(Kind::Backlog, self.backlog_last)
     }
 
     fn take_ready(&mut self) -> Option<Seq> {

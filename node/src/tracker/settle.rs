@@ -51,7 +51,7 @@ impl Tracking {
     }
 
     fn delay(&mut self, seq: Seq, attempts: u32) {
-        let (kind, now) = (self.kind(seq), self.now_ms());
+        let (kind, now) = (self.kind_by_goal(seq), self.now_ms());
         let jitter = rand::rng().random();
         self.queue.retry(seq, kind, attempts, now, jitter);
     }
@@ -73,7 +73,7 @@ impl Tracking {
 
     /// Its last job was overtaken by what is wanted now.
     pub(super) fn begin_again(&mut self, seq: Seq) {
-        let (kind, phase) = match self.kind(seq) {
+        let (kind, phase) = match self.kind_by_goal(seq) {
             Kind::Unpin => (Kind::Unpin, PinPhase::UnpinQueued),
             kind => (kind, PinPhase::PinQueued),
         };
@@ -82,7 +82,7 @@ impl Tracking {
         self.push(seq, kind);
     }
 
-    fn kind(&self, seq: Seq) -> Kind {
+    fn kind_by_goal(&self, seq: Seq) -> Kind {
         match self.goals.get(&seq) {
             Some(Goal::Unpin) => Kind::Unpin,
             Some(Goal::Pin(_)) | None => Kind::New,

@@ -1,6 +1,6 @@
 //! What the tracker keeps in mind: the queue, what runs and to what end, what failed how often.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use ipfs_cluster_protocol::{
     id::{Cid, MemberNo, Seq},
@@ -9,6 +9,7 @@ use ipfs_cluster_protocol::{
     reconcile::Desired,
     state::query::{self, Stored},
     status::{Detail, PhaseSet},
+    time::Timestamp,
 };
 use tokio::{task::AbortHandle, time::Instant};
 
@@ -19,6 +20,9 @@ use super::{
     walk::Wanted,
 };
 use crate::cluster::wall_clock;
+
+/// A pin is news for so long; clocks may differ by a part of it.
+const REPAIR_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// Phases that a recover ends.
 const FAILED: [PinPhase; 3] = [
@@ -114,7 +118,7 @@ impl Tracking {
     /// When the next retry is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let due = self.queue.next_due_ms()?;
-        Some(self.start + std::time::Duration::from_millis(due))
+        Some(self.start + Duration::from_millis(due))
     }
 
     /// Workers by lane.
@@ -127,8 +131,7 @@ impl Tracking {
         let seq = want.seq;
         match &want.desired {
             Desired::Hold { spec, .. } => {
-                let old = want.at.is_some_and(|at| self.is_old(at.0));
-                let kind = if old { Kind::Repair } else { Kind::New };
+                let kind = self.kind(want.at, found);
                 self.want_held(seq, spec.cid, spec.mode, kind, found);
             }
             Desired::Unpin { .. } => {
@@ -181,9 +184,16 @@ impl Tracking {
             && (self.queue.contains(seq) || self.running.get(&seq).is_some_and(Running::counts))
     }
 
-    fn is_old(&self, at: u64) -> bool {
-        let age = wall_clock().0.saturating_sub(at);
-        u128::from(age) > self.parts.settings.priority_max_age.as_millis()
+    /// Where a pin that was submitted `at` waits. One that has just come to this peer's notice and
+    /// was submitted a while ago was given to it in another's place: copies are missing.
+    fn kind(&self, at: Option<Timestamp>, found: Found<'_>) -> Kind {
+        let age = at.map_or(0, |at| wall_clock().0.saturating_sub(at.0));
+        let age = Duration::from_millis(age);
+        match found {
+            Found::Changed if age > REPAIR_AGE_MIN => Kind::Repair,
+            _ if age > self.parts.settings.priority_max_age => Kind::Backlog,
+            _ => Kind::New,
+        }
     }
 
     /// There is something to do about a pin.

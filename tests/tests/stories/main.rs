@@ -14,6 +14,7 @@ mod recover;
 mod refusals;
 mod restart;
 mod service;
+mod timing;
 
 /// The root that the proxy's or the API's answer to an upload names.
 fn root(answer: &ipfs_cluster_tests::Answer) -> String {

@@ -337,6 +337,7 @@ impl Backend for Double {
     fn measure(&self) -> Measurements {
         Measurements {
             raft: Some(RaftMeasurements {
+                profile: "local",
                 role: "leader",
                 term: 4,
                 last_index: 9,

@@ -85,7 +85,7 @@ impl Bench {
     pub(super) async fn open(&self, n: u64) -> Consensus {
         let config = ConsensusConfig {
             config_dir: self.folder(n),
-            profile: Profile::Local,
+            profile: Some(Profile::Local),
             name: format!("peer {n}"),
             log_bytes_min: super::super::LOG_BYTES_MIN,
         };

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use futures::{
@@ -155,6 +156,10 @@ impl Links for MemLinks {
     }
 
     fn add_addresses(&self, _peer: &PeerId, _addresses: Vec<String>) {}
+
+    fn round_trip(&self, _peer: &PeerId) -> Option<Duration> {
+        None
+    }
 
     fn addresses(&self, peer: &PeerId) -> Vec<String> {
         vec![format!("/memory/{peer}")]

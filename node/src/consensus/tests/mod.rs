@@ -4,6 +4,7 @@ mod agreement;
 mod cluster;
 mod cut;
 mod mem_links;
+mod profile;
 mod recover;
 mod removed;
 mod short_pipe;
