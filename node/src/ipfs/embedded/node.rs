@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use ipfs_cluster_protocol::{
     content::hash::verify,
     id::{Cid, PeerId},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     env::RawPipe,
-    ipfs::{IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat},
+    ipfs::{Collected, IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat},
 };
 
 /// Origins of a pin that are connected to.
@@ -190,6 +190,13 @@ impl IpfsNode for Embedded {
                 repo_size: self.store.used().await?,
                 storage_max: self.store.max(),
             })
+        })
+    }
+
+    fn repo_gc(&self) -> BoxFuture<'_, Result<IpfsStream<Collected>, IpfsError>> {
+        Box::pin(async move {
+            let removed = self.collect().await?;
+            Ok(removed.map_ok(Collected::Removed).boxed())
         })
     }
 
