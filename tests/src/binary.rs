@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::OnceLock,
 };
 
@@ -24,6 +24,20 @@ pub fn service() -> PathBuf {
 #[must_use]
 pub fn ctl() -> PathBuf {
     folder().join("ipfs-cluster-ctl")
+}
+
+/// Runs `ipfs-cluster-ctl` against an address: exit code, stdout, stderr.
+pub(crate) fn run_ctl(host: &str, args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(ctl())
+        .env_clear()
+        .args(["--host", host])
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().unwrap_or(-1);
+    (code, text(&output.stdout), text(&output.stderr))
 }
 
 /// An example of the client.

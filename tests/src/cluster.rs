@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::{
+    http,
     peer::Peer,
     relay::{Relay, Sky, Weather},
     wait::until,
@@ -30,6 +31,9 @@ pub struct Setup {
     pub nodes: Vec<(usize, String)>,
     /// Whether the peers cannot be asked what they see, because they want to know who asks.
     pub closed: bool,
+    /// Whether they advertise themselves, with no relay in between. Then the first keeps its port,
+    /// as a peer does that others are told to start from; the others get new ones at each start.
+    pub direct: bool,
 }
 
 impl Setup {
@@ -42,6 +46,7 @@ impl Setup {
             edit: None,
             nodes: Vec::new(),
             closed: false,
+            direct: false,
         }
     }
 
@@ -66,6 +71,13 @@ impl Setup {
         self
     }
 
+    /// The same without relays.
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        self.direct = true;
+        self
+    }
+
     /// The same with a variable.
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {
@@ -80,6 +92,8 @@ pub struct Cluster {
     /// By number, from 0.
     pub peers: Vec<Peer>,
     relays: Vec<Relay>,
+    /// Of the first peer's swarm, where there are no relays.
+    first_port: Option<u16>,
     sky: watch::Sender<Sky>,
     setup: Setup,
     folder: TempDir,
@@ -98,6 +112,7 @@ impl Cluster {
         let mut cluster = Self {
             peers: Vec::new(),
             relays: Vec::new(),
+            first_port: None,
             sky: watch::Sender::default(),
             _turn: TURNS
                 .acquire()
@@ -116,11 +131,21 @@ impl Cluster {
         cluster
     }
 
-    /// One more peer, which joins through the first one that runs.
+    /// One more peer, which joins through those that run.
     ///
     /// # Panics
     /// When it does not get ready.
     pub async fn add(&mut self) -> usize {
+        let number = self.init().await;
+        self.restart(number).await;
+        number
+    }
+
+    /// One more peer, which has a folder and does not run yet.
+    ///
+    /// # Panics
+    /// When its folder or its relay cannot be made.
+    pub async fn init(&mut self) -> usize {
         let number = self.peers.len();
         let relay = Relay::start(number, &self.sky)
             .await
@@ -139,56 +164,54 @@ impl Cluster {
         }
         self.peers.push(peer);
         self.relays.push(relay);
-        let bootstrap = self.way_in(number);
-        self.launch(number, &bootstrap).await;
         number
     }
 
-    /// Variables of a peer: loopback, kernel-given ports, its relay as its address, quick metrics.
+    /// Variables of a peer: the common ones, its relay as its address, quick metrics.
     fn vars(&self, name: &str, relay: u16) -> Vec<(String, String)> {
-        let relay = format!("/ip4/127.0.0.1/tcp/{relay}");
-        let zero = "/ip4/127.0.0.1/tcp/0";
-        let own = [
-            ("PATH", "/usr/bin:/bin"),
-            ("CLUSTER_PEERNAME", name),
-            ("CLUSTER_SECRET", SECRET),
-            ("CLUSTER_ANNOUNCEMULTIADDRESS", &relay),
-            ("CLUSTER_MDNSINTERVAL", "0s"),
-            ("CLUSTER_MONITORPINGINTERVAL", "1s"),
-            ("CLUSTER_PUBSUBMON_CHECKINTERVAL", "1s"),
-            ("CLUSTER_DISK_METRICTTL", "5s"),
-            ("CLUSTER_TAGS_METRICTTL", "5s"),
-            ("CLUSTER_PINQUEUE_METRICTTL", "5s"),
-            ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", zero),
-            ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero),
-            ("CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS", zero),
-            ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
-        ];
-        let owned = own.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let mut vars: Vec<_> = owned.into_iter().collect();
+        let mut vars = loopback(name);
+        let mut set = |variable: &str, value: &str| {
+            vars.retain(|(n, _)| n != variable);
+            vars.push((variable.to_owned(), value.to_owned()));
+        };
+        if !self.setup.direct {
+            let relay = format!("/ip4/127.0.0.1/tcp/{relay}");
+            set("CLUSTER_ANNOUNCEMULTIADDRESS", &relay);
+        }
         for (name, value) in &self.setup.vars {
-            vars.retain(|(n, _)| n != name);
-            vars.push((name.clone(), value.clone()));
+            set(name, value);
         }
         vars
     }
 
     /// Addresses of the other peers that run.
     fn way_in(&mut self, number: usize) -> Vec<String> {
-        let relays = self.relays.iter().map(Relay::port);
-        let peers = self.peers.iter_mut().zip(relays).enumerate();
-        let others = peers.filter(|(n, _)| *n != number);
-        others
-            .filter_map(|(_, (peer, port))| {
-                let running = peer.is_running();
-                running.then(|| format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", peer.addresses().id))
-            })
-            .collect()
+        let running = self.running();
+        let others = running.into_iter().filter(|n| *n != number);
+        others.map(|n| self.address(n)).collect()
+    }
+
+    /// Where others reach a peer that is ready.
+    ///
+    /// # Panics
+    /// When it was never ready since its last start.
+    #[must_use]
+    pub fn address(&self, number: usize) -> String {
+        let addresses = self.peers[number].addresses();
+        if self.setup.direct {
+            return addresses.swarm[0].clone();
+        }
+        let port = self.relays[number].port();
+        format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", addresses.id)
     }
 
     /// Starts the process on a swarm port of its own, and leads its relay there.
     fn spawn(&mut self, number: usize, bootstrap: &[String]) {
-        let port = free_port();
+        let port = if self.setup.direct && number == 0 {
+            *self.first_port.get_or_insert_with(free_port)
+        } else {
+            free_port()
+        };
         let listen = format!("/ip4/127.0.0.1/tcp/{port}");
         self.peers[number].set("CLUSTER_LISTENMULTIADDRESS", &listen);
         self.relays[number].lead_to(port);
@@ -217,8 +240,7 @@ impl Cluster {
     /// # Panics
     /// When one does not get ready.
     pub async fn restart_all(&mut self) {
-        let first = self.peers[0].addresses().id.clone();
-        let first = format!("/ip4/127.0.0.1/tcp/{}/p2p/{first}", self.relays[0].port());
+        let first = self.address(0);
         for number in 0..self.peers.len() {
             let bootstrap = if number == 0 {
                 vec![]
@@ -302,6 +324,22 @@ impl Cluster {
             .collect()
     }
 
+    /// The number of the peer that says it leads.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn leader(&self) -> usize {
+        until("a leader", LIMIT, || async {
+            for (number, peer) in self.peers.iter().enumerate() {
+                if peer.is_ready() && peer.role().await == Some("leader".to_owned()) {
+                    return Ok(number);
+                }
+            }
+            Err("nobody leads")
+        })
+        .await
+    }
+
     /// Waits until a peer shows so many peers in this status for a CID.
     ///
     /// # Panics
@@ -313,24 +351,54 @@ impl Cluster {
         status: &str,
         count: usize,
     ) -> Value {
-        let peer = &self.peers[number];
-        let what = format!("{cid} {status} on {count}, as {} sees it", peer.name);
-        until(&what, LIMIT, || async {
-            let answer = peer
-                .rest("GET", &format!("/pins/{cid}"))
-                .await
-                .map_err(|e| e.to_string())?;
-            let info: Value = answer.json().map_err(|e| e.to_string())?;
-            let peers = info["peer_map"].as_object().ok_or("no peer_map")?;
-            let found = peers.values().filter(|p| p["status"] == status).count();
-            if found == count {
-                Ok(info)
-            } else {
-                Err(answer.text())
-            }
-        })
-        .await
+        until_status(self.peers[number].rest_port(), cid, status, count).await
     }
+}
+
+/// Waits until the peer of a REST port shows so many peers in this status for a CID; what it shows.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn until_status(rest: u16, cid: &str, status: &str, count: usize) -> Value {
+    let what = format!("{cid} {status} on {count}, as the peer at port {rest} sees it");
+    until(&what, LIMIT, || async {
+        let answer = http::request(rest, "GET", &format!("/pins/{cid}"))
+            .await
+            .map_err(|e| e.to_string())?;
+        let info: Value = answer.json().map_err(|e| e.to_string())?;
+        let peers = info["peer_map"].as_object().ok_or("no peer_map")?;
+        let found = peers.values().filter(|p| p["status"] == status).count();
+        if found == count {
+            Ok(info)
+        } else {
+            Err(answer.text())
+        }
+    })
+    .await
+}
+
+/// Variables of a peer called `name`: everything on loopback and on ports that the kernel gives,
+/// the common secret, quick metrics.
+#[must_use]
+pub fn loopback(name: &str) -> Vec<(String, String)> {
+    let zero = "/ip4/127.0.0.1/tcp/0";
+    let own = [
+        ("PATH", "/usr/bin:/bin"),
+        ("CLUSTER_PEERNAME", name),
+        ("CLUSTER_SECRET", SECRET),
+        ("CLUSTER_LISTENMULTIADDRESS", zero),
+        ("CLUSTER_MDNSINTERVAL", "0s"),
+        ("CLUSTER_MONITORPINGINTERVAL", "1s"),
+        ("CLUSTER_PUBSUBMON_CHECKINTERVAL", "1s"),
+        ("CLUSTER_DISK_METRICTTL", "5s"),
+        ("CLUSTER_TAGS_METRICTTL", "5s"),
+        ("CLUSTER_PINQUEUE_METRICTTL", "5s"),
+        ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", zero),
+        ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero),
+        ("CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS", zero),
+        ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
+    ];
+    own.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
 }
 
 /// A port that nobody has now.

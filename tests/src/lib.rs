@@ -8,15 +8,21 @@
 
 pub mod binary;
 pub mod cluster;
+pub mod dev;
+pub mod hostile;
 pub mod http;
+pub mod leader_kill;
 mod owner;
 pub mod peer;
 pub mod relay;
 pub mod tidy;
+pub mod values;
 pub mod wait;
 
-pub use cluster::{Cluster, Setup};
+pub use cluster::{Cluster, Setup, until_status};
+pub use dev::Dev;
 pub use http::Answer;
 pub use peer::Peer;
 pub use relay::{Relay, Sky, Weather};
-pub use wait::until;
+pub use values::{missing, random};
+pub use wait::{throughout, until};

@@ -68,13 +68,7 @@ impl Peer {
     /// When `init` fails.
     #[must_use]
     pub fn init_with(name: &str, folder: &Path, vars: Vec<(String, String)>, ipfs: &str) -> Self {
-        let peer = Self {
-            name: name.to_owned(),
-            folder: folder.to_owned(),
-            vars,
-            child: None,
-            addresses: None,
-        };
+        let peer = Self::of(name, folder, vars);
         let output = peer
             .command(&["init", "--ipfs", ipfs])
             .output()
@@ -93,6 +87,18 @@ impl Peer {
         let mut config = serde_json::from_slice(&text).expect("it is JSON");
         change(&mut config);
         fs::write(&path, config.to_string()).expect("it can be written");
+    }
+
+    /// The peer of a folder that is there already.
+    #[must_use]
+    pub fn of(name: &str, folder: &Path, vars: Vec<(String, String)>) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: folder.to_owned(),
+            vars,
+            child: None,
+            addresses: None,
+        }
     }
 
     /// Changes what counts from the next start on.
@@ -151,26 +157,44 @@ impl Peer {
     /// # Panics
     /// When it ends before, or is not ready in time.
     pub async fn ready(&mut self) {
-        let what = format!("{} ready", self.name);
-        let found = until(&what, LIMIT, || {
-            let found = self.look();
-            std::future::ready(found)
-        });
-        self.addresses = Some(found.await);
+        if let Err(code) = self.ready_or_ended().await {
+            panic!("{} ended with {code:?}:\n{}", self.name, self.log_tail());
+        }
     }
 
-    fn look(&mut self) -> Result<Addresses, String> {
-        let child = self.child.as_mut().ok_or("it was not started")?;
-        if let Ok(Some(status)) = child.try_wait() {
-            panic!("{} ended with {status}:\n{}", self.name, self.log_tail());
-        }
-        let pid = child.id();
+    fn look(&self) -> Result<Addresses, String> {
+        let child = self.child.as_ref().ok_or("it was not started")?;
         let text = fs::read(self.folder.join("addresses.json")).map_err(|e| e.to_string())?;
         let found: Addresses = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
-        if found.pid == pid {
+        if found.pid == child.id() {
             Ok(found)
         } else {
             Err("an old addresses.json".to_owned())
+        }
+    }
+
+    /// Waits until it is ready, or has ended: then its exit code.
+    ///
+    /// # Panics
+    /// When neither comes in time.
+    pub async fn ready_or_ended(&mut self) -> Result<(), Option<i32>> {
+        let what = format!("{} ready or ended", self.name);
+        let outcome = until(&what, LIMIT, || {
+            let ended = self.child.as_mut().map(Child::try_wait);
+            std::future::ready(match ended {
+                Some(Ok(Some(status))) => Ok(Err(status.code())),
+                _ => self.look().map(Ok),
+            })
+        });
+        match outcome.await {
+            Ok(addresses) => {
+                self.addresses = Some(addresses);
+                Ok(())
+            }
+            Err(code) => {
+                self.child = None;
+                Err(code)
+            }
         }
     }
 
@@ -182,6 +206,22 @@ impl Peer {
     pub fn addresses(&self) -> &Addresses {
         let found = self.addresses.as_ref();
         found.unwrap_or_else(|| panic!("{} is not ready", self.name))
+    }
+
+    /// Whether it was ready since its last start.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.addresses.is_some()
+    }
+
+    /// What it says it is in the consensus: `leader`, `follower`, …; none if it does not answer.
+    pub async fn role(&self) -> Option<String> {
+        let text = self.rest("GET", "/metrics").await.ok()?.text();
+        let mut roles = text.lines().filter_map(|line| {
+            line.strip_prefix("ipfscluster_raft_role{role=\"")?
+                .strip_suffix("\"} 1")
+        });
+        roles.next().map(str::to_owned)
     }
 
     /// The port of its REST API.
@@ -240,17 +280,7 @@ impl Peer {
     /// When it cannot be started.
     #[must_use]
     pub fn ctl(&self, args: &[&str]) -> (i32, String, String) {
-        let host = self.addresses().rest.first().cloned().unwrap_or_default();
-        let output = Command::new(binary::ctl())
-            .env_clear()
-            .args(["--host", &host])
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .expect("the program runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or(-1);
-        (code, text(&output.stdout), text(&output.stderr))
+        binary::run_ctl(&self.addresses().rest[0], args)
     }
 
     /// Whether its process runs.
@@ -338,7 +368,8 @@ impl Drop for Peer {
     }
 }
 
-fn port(addresses: &[String]) -> u16 {
+/// The TCP port of the first of some multiaddrs.
+pub(crate) fn port(addresses: &[String]) -> u16 {
     let first = addresses.first().expect("it has such an address");
     let mut parts = first.split('/').skip_while(|p| *p != "tcp").skip(1);
     let port = parts.next().and_then(|p| p.parse().ok());

@@ -33,6 +33,25 @@ where
     }
 }
 
+/// Looks at `condition` again and again for so long: it must hold all the time.
+///
+/// # Panics
+/// When it does not hold once; the message names what was claimed and what was seen.
+pub async fn throughout<F, R, E>(what: &str, span: Duration, mut condition: F)
+where
+    F: FnMut() -> R,
+    R: Future<Output = Result<(), E>>,
+    E: fmt::Display,
+{
+    let start = Instant::now();
+    while start.elapsed() < span {
+        if let Err(seen) = condition().await {
+            panic!("{what}: not after {:?}: {seen}", start.elapsed());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +71,17 @@ mod tests {
     async fn what_is_missing_is_named() {
         until("pigs", Duration::ZERO, || async {
             Err::<(), _>("no wings")
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "still: not after")]
+    async fn a_condition_that_ends_is_noticed() {
+        let mut looks = 0;
+        throughout("still", Duration::from_secs(60), || {
+            looks += 1;
+            std::future::ready(if looks < 3 { Ok(()) } else { Err("moved") })
         })
         .await;
     }

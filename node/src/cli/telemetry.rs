@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use ipfs_cluster_node::storage;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use super::args::{Global, LogFormat};
@@ -86,7 +87,21 @@ pub(super) fn start(global: &Global, usual: &str) -> Result<(), LevelError> {
         .with(layer)
         .with(filter)
         .init();
+    silence_guarded_panics();
     Ok(())
+}
+
+/// What a damaged file makes its library stumble over becomes an error that names the file, and is
+/// told as that.
+fn silence_guarded_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if storage::is_guarded() {
+            tracing::debug!("in a damaged file: {info}");
+        } else {
+            print(info);
+        }
+    }));
 }
 
 /// `info,raft:debug` as the directives of tracing.

@@ -1,7 +1,14 @@
 //! Writes of this peer's clients on their way to the leader: one stream, many requests in flight,
 //! replies in any order.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use ipfs_cluster_protocol::{
     command::Session,
@@ -17,15 +24,58 @@ use tokio::{
 
 use crate::net::{Net, PeerReceiver, PeerSender, Proto};
 
-/// The request did not get an answer; whether it had an effect is not known. Repeating it in its
-/// session is safe.
+/// The request did not get an answer. Repeating it in its session is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no answer from the leader: {0}")]
-pub(crate) struct Lost(pub(crate) String);
+pub(crate) enum Lost {
+    /// Whether it had an effect is not known.
+    #[error("no answer from the leader: {0}")]
+    Sent(String),
+    /// It never left this peer, and will not.
+    #[error("the leader was not reached: {0}")]
+    Unsent(String),
+}
+
+/// What became of a request: whoever speaks first, the sender or the one who gives up, decides.
+#[derive(Debug, Clone, Default)]
+struct Fate(Arc<AtomicU8>);
+
+impl Fate {
+    const SENT: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn settle(&self, fate: u8) -> bool {
+        let settled = self
+            .0
+            .compare_exchange(0, fate, Ordering::AcqRel, Ordering::Acquire);
+        settled.is_ok()
+    }
+
+    /// False when nobody waits for it any more: it must not be sent.
+    fn send(&self) -> bool {
+        self.settle(Self::SENT)
+    }
+
+    /// The error for the one who waited.
+    fn give_up(&self, reason: String) -> Lost {
+        if self.settle(Self::GIVEN_UP) || self.0.load(Ordering::Acquire) == Self::GIVEN_UP {
+            Lost::Unsent(reason)
+        } else {
+            Lost::Sent(reason)
+        }
+    }
+}
 
 type Answer = Result<Done, Refusal>;
 type Waiting = oneshot::Sender<Result<Answer, Lost>>;
-type Request = (Session, Op, Duration, Waiting);
+
+/// A request in the queue.
+struct Request {
+    session: Session,
+    op: Op,
+    patience: Duration,
+    fate: Fate,
+    reply: Waiting,
+}
 
 /// Keeps the stream to the present leader.
 #[derive(Debug)]
@@ -57,19 +107,25 @@ impl Forwarder {
         deadline: Instant,
     ) -> Result<Answer, Lost> {
         let link = self.link_to(leader);
-        let (tx, rx) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let patience = deadline.saturating_duration_since(Instant::now());
+        let fate = Fate::default();
+        let request = Request {
+            session,
+            op,
+            patience,
+            fate: fate.clone(),
+            reply,
+        };
+        let closed = || fate.give_up("the stream to it closed".into());
         let exchange = async {
-            link.requests
-                .send((session, op, patience, tx))
-                .await
-                .map_err(|_| Lost("the stream to it closed".into()))?;
-            rx.await
-                .map_err(|_| Lost("the stream to it closed".into()))?
+            let queued = link.requests.send(request).await;
+            queued.map_err(|_| closed())?;
+            answer.await.map_err(|_| closed())?
         };
         tokio::time::timeout_at(deadline, exchange)
             .await
-            .unwrap_or_else(|_| Err(Lost(format!("nothing for {patience:?}"))))
+            .unwrap_or_else(|_| Err(fate.give_up(format!("nothing for {patience:?}"))))
     }
 
     /// The stream to this leader, opened if there is none or it broke.
@@ -102,15 +158,16 @@ async fn serve_link(net: Net, leader: PeerId, mut queue: mpsc::Receiver<Request>
             let mut waiting = BTreeMap::new();
             let reason = carry(&mut queue, reader, writer, &mut waiting).await;
             for tx in waiting.into_values() {
-                let _ = tx.send(Err(Lost(reason.clone())));
+                let _ = tx.send(Err(Lost::Sent(reason.clone())));
             }
             reason
         }
     };
     tracing::debug!(%leader, reason, "forward stream ended");
     queue.close();
-    while let Some((.., tx)) = queue.recv().await {
-        let _ = tx.send(Err(Lost(reason.clone())));
+    while let Some(request) = queue.recv().await {
+        let lost = request.fate.give_up(reason.clone());
+        let _ = request.reply.send(Err(lost));
     }
 }
 
@@ -135,12 +192,16 @@ async fn carry(
                 Err(e) => return e.to_string(),
             },
             request = queue.recv(), if waiting.len() < limits::FORWARD_IN_FLIGHT_MAX => {
-                let Some((session, op, patience, tx)) = request else {
+                let Some(request) = request else {
                     return "another peer leads".into();
                 };
+                if !request.fate.send() {
+                    continue;
+                }
+                let Request { session, op, patience, reply, .. } = request;
                 waiting.retain(|_, tx| !tx.is_closed());
                 next_id += 1;
-                waiting.insert(next_id, tx);
+                waiting.insert(next_id, reply);
                 let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
                 let request = ForwardRequest { id: next_id, session, patience_ms, op };
                 if let Err(e) = writer.send_msg(&request).await {
@@ -148,5 +209,21 @@ async fn carry(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_not_sent_and_what_was_sent_is_not_called_unsent() {
+        let fate = Fate::default();
+        assert!(matches!(fate.give_up("late".into()), Lost::Unsent(_)));
+        assert!(!fate.send());
+        assert!(matches!(fate.give_up("again".into()), Lost::Unsent(_)));
+        let fate = Fate::default();
+        assert!(fate.send());
+        assert!(matches!(fate.give_up("late".into()), Lost::Sent(_)));
     }
 }

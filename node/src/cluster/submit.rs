@@ -54,7 +54,8 @@ impl Cluster {
                 Ok(Ok(done)) => return Ok(done),
                 // The leader has stepped down, or does not know yet that it leads.
                 Ok(Err(Refusal::NotLeader { .. } | Refusal::Unavailable(_))) => {}
-                Ok(Err(Refusal::Unknown(reason))) | Err(Lost(reason)) => sent = Some(reason),
+                Ok(Err(Refusal::Unknown(reason))) | Err(Lost::Sent(reason)) => sent = Some(reason),
+                Err(Lost::Unsent(reason)) => tracing::debug!(%leader, reason, "not reached"),
                 Ok(Err(refusal)) => return Err(refusal.into()),
             }
             self.may_write()?;

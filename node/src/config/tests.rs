@@ -520,3 +520,64 @@ fn a_fetched_configuration_is_checked_like_a_file_and_leads_nowhere_else() {
             .starts_with("https://a.example/service.json: ")
     );
 }
+
+impl Files {
+    /// Every file of which one bit is flipped, or the end cut off, in turn; what loading says.
+    fn each_damage(&self, name: &str, mut see: impl FnMut(usize, Result<super::Loaded, String>)) {
+        let good = self.text(name).into_bytes();
+        let path = Path::new(FOLDER).join(name);
+        let cut = (0..good.len()).map(|len| good[..len].to_vec());
+        let flipped = (0..good.len() * 8).map(|bit| {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            bad
+        });
+        for (n, bad) in cut.chain(flipped).enumerate() {
+            (self as &dyn Disk).write_atomic(&path, &bad).unwrap();
+            see(n, self.load(&none()));
+        }
+    }
+}
+
+#[test]
+fn a_damaged_identity_is_named_or_unchanged() {
+    let files = Files::fresh();
+    let good = files.load(&none()).unwrap().config.identity;
+    let mut refused = 0;
+    files.each_damage("identity.json", |n, loaded| match loaded {
+        Ok(loaded) => {
+            let found = loaded.config.identity;
+            assert_eq!(found.peer, good.peer, "{n}");
+            let key = found.private_key.expose();
+            assert_eq!(key, good.private_key.expose(), "{n}");
+        }
+        Err(e) => {
+            assert!(e.starts_with("/cluster/identity.json: "), "{n}: {e}");
+            let remedies = ["restore", "correct"];
+            assert!(remedies.iter().any(|r| e.contains(r)), "{n}: {e}");
+            refused += 1;
+        }
+    });
+    assert!(refused > 1000, "{refused}");
+}
+
+#[test]
+fn a_damaged_configuration_is_refused_warned_about_or_still_one() {
+    let files = Files::fresh();
+    let mut refused = 0;
+    files.each_damage("service.json", |n, loaded| match loaded {
+        Ok(loaded) => {
+            // A key whose name is damaged is told of: it must not quietly be the default.
+            let told = loaded.warnings.iter().any(|w| w.contains("no such key"));
+            assert!(loaded.config.cluster.secret.is_some() || told, "{n}");
+        }
+        Err(e) => {
+            let (named, _) = e.split_once(": ").unwrap_or_default();
+            let key = !named.is_empty() && !named.contains(' ');
+            let file = named == "/cluster/service.json";
+            assert!(file || key || named.ends_with(')'), "{n}: {e}");
+            refused += 1;
+        }
+    });
+    assert!(refused > 1000, "{refused}");
+}

@@ -110,4 +110,22 @@ mod tests {
         assert!(warnings.is_empty());
         assert_eq!(addresses::peer_of(&found[0]), Some(peer));
     }
+
+    #[test]
+    fn of_a_damaged_file_every_line_is_used_or_named() {
+        let peers: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
+        let lines = peers
+            .iter()
+            .map(|peer| format!("/ip4/127.0.0.1/tcp/9096/p2p/{peer}\n"));
+        let good: String = lines.collect();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone().into_bytes();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let (found, warnings) = parse(&String::from_utf8_lossy(&bad));
+            let others = found.iter().filter_map(addresses::peer_of);
+            assert!(others.filter(|p| peers.contains(p)).count() >= 1, "{bit}");
+            // A flipped line end joins two lines, a flipped first byte may make a note of one.
+            assert!(found.len() + warnings.len() >= 2, "{bit}");
+        }
+    }
 }

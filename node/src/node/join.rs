@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::error::StartError;
 use crate::{
     consensus::Consensus,
-    net::{DialError, Net},
+    net::{DialError, Net, Proto},
     storage::Identity,
 };
 
@@ -34,6 +34,20 @@ pub(super) async fn member(
     let deadline = Instant::now() + JOIN_MAX;
     let via = reached(net, bootstrap, deadline).await?;
     Ok(consensus.join(&via, deadline).await?)
+}
+
+/// Opens a stream to the peers behind the addresses that a peer with state was given: one of another
+/// cluster is refused there, which names both clusters in both logs. Nothing else would be said to
+/// it, and its user would wait for peers that never come. Does nothing after that.
+pub(super) async fn greet(net: Net, bootstrap: Vec<Multiaddr>) {
+    for address in bootstrap {
+        match net.dial(address.clone()).await {
+            // Whoever is refused is told and logged by the network layer.
+            Ok(peer) => drop(net.open(&peer, Proto::Join).await),
+            Err(e) => tracing::info!(%address, error = %e, "bootstrap address not reached"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// The peers behind those addresses that answer.

@@ -41,6 +41,10 @@ pub async fn start(
     tracing::info!(peer = %net.local_peer(), addresses = ?texts(&net), "swarm listens");
     let consensus = Consensus::open(consensus_config(&config), &env, &net).await?;
     let ipfs = NodeIpfs::open(&config.ipfs, &env).await?;
+    if consensus.identity().is_some() {
+        let greeting = join::greet(net.clone(), options.bootstrap.clone());
+        workers.spawn("bootstrap", greeting);
+    }
     let identity = join::member(&consensus, &net, &options.bootstrap).await?;
     tracing::info!(
         cluster = %identity.cluster, epoch = %identity.epoch,

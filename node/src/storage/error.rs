@@ -1,6 +1,7 @@
 //! Why a store could not be opened or read, in words that name the file and the remedy.
 
 use std::{
+    cell::Cell,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -98,6 +99,17 @@ pub enum ReadError {
 pub(crate) const REMEDY: &str = "Move the peer's state folder aside and start it with --bootstrap \
      to copy the state from the other peers, or restore the folder from a backup";
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is at work on a file whose panics become errors: a panic hook need not tell
+/// of them.
+#[must_use]
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
 /// Runs work on a file of redb, turning its panics into errors.
 ///
 /// redb reports most damage as errors, but some of it (a flipped bit in a page header, say) reaches
@@ -106,7 +118,10 @@ pub(crate) fn guard<T>(
     path: &Path,
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+    let outer = GUARDED.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    done.unwrap_or_else(|panic| {
         let what = panic
             .downcast_ref::<String>()
             .map(String::as_str)

@@ -29,7 +29,7 @@ mod tests;
 mod view;
 
 pub use changes::{Changed, Changes};
-pub use error::{OpenError, ReadError};
+pub use error::{OpenError, ReadError, is_guarded};
 pub use folder::{DataFolder, Identity};
 pub(crate) use raft_log::{LogRecord, LogRecovered, RaftLog, Slot};
 pub(crate) use snapshot::{Chunk, Progress, Received, SnapshotSource};

@@ -6,7 +6,9 @@
 //! that must stay.
 //!
 //! On disk: a header that names the cluster, then records of 10 bytes (order 1 or forget 0, the
-//! seq in big-endian, a checksum). What follows a damaged record is ignored and written over.
+//! seq in big-endian, a checksum). A damaged end is what a crash leaves, and is written over. Behind
+//! damage elsewhere the records count, and before it none does: it may have been the one that
+//! forgot any of them. That is told in the log.
 
 use ipfs_cluster_protocol::limits;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
@@ -155,10 +157,19 @@ fn open(
         Vec::new()
     };
     let header = header(cluster);
-    let mut book = match bytes.strip_prefix(&header) {
-        Some(records) => read(records),
-        None => Book::default(),
-    };
+    let mut book = Book::default();
+    let mut damaged = false;
+    if let Some(records) = bytes.strip_prefix(&header) {
+        damaged = read(records, &mut book);
+    }
+    if damaged || !(bytes.is_empty() || bytes.starts_with(&header)) {
+        tracing::warn!(
+            path = %path.display(),
+            "the ledger is damaged or another cluster's: pins that it does not name any more count \
+             as somebody else's, and stay on the IPFS node when the cluster unpins them; remove \
+             them there by hand"
+        );
+    }
     let records = book.end / RECORD as u64;
     if !bytes.starts_with(&header) || records > COMPACT_RECORDS.max(4 * book.ours.len()) {
         let mut fresh = header.to_vec();
@@ -177,26 +188,39 @@ fn open(
     Ok((file, book))
 }
 
-fn read(records: &[u8]) -> Book {
-    let mut book = Book::default();
-    for record in records.chunks_exact(RECORD) {
-        let (body, sum) = record.split_at(RECORD - 1);
-        let Some((op, seq)) = body.split_first() else {
-            break;
+/// Enters the records into an empty book; whether one is damaged that others follow.
+fn read(records: &[u8], book: &mut Book) -> bool {
+    let mut damaged = false;
+    // Within damaged records: whether a hole is among them, as a write leaves that a crash has torn.
+    let mut gap: Option<bool> = None;
+    for (n, record) in (1..).zip(records.chunks_exact(RECORD)) {
+        let Some((op, seq)) = parse(record) else {
+            let hole = record.iter().all(|byte| *byte == 0);
+            gap = Some(hole || gap.unwrap_or(false));
+            continue;
         };
-        let Ok(seq) = <[u8; 8]>::try_from(seq) else {
-            break;
-        };
-        if sum != [checksum(body)] || *op > 1 {
-            break;
+        match gap.take() {
+            Some(true) => return damaged,
+            Some(false) => {
+                book.ours.clear();
+                damaged = true;
+            }
+            None => {}
         }
-        let seq = u64::from_be_bytes(seq);
-        if *op == 1 {
+        if op == 1 {
             book.ours.insert(seq);
         } else {
             book.ours.remove(seq);
         }
-        book.end += RECORD as u64;
+        book.end = n * RECORD as u64;
     }
-    book
+    damaged
+}
+
+/// What a record says, if it is sound.
+fn parse(record: &[u8]) -> Option<(u8, u64)> {
+    let (body, sum) = record.split_at_checked(RECORD - 1)?;
+    let (op, seq) = body.split_first()?;
+    let seq = <[u8; 8]>::try_from(seq).ok()?;
+    (sum == [checksum(body)] && *op <= 1).then_some((*op, u64::from_be_bytes(seq)))
 }

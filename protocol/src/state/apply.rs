@@ -147,8 +147,13 @@ impl Run<'_> {
         match command {
             Command::Init { .. } => return Ok(()),
             _ if self.system.cluster.is_none() => return Err(Rejection::NotFormed),
-            // The first peer admits itself.
-            Command::AddMember { .. } if self.members.len() == 0 => return Ok(()),
+            // The first peer admits itself. Whoever else asks it before that must wait, or the first
+            // would not be a member and nothing it says would be permitted ever after.
+            Command::AddMember { peer, .. }
+                if self.members.len() == 0 && *peer == session.origin =>
+            {
+                return Ok(());
+            }
             _ => {}
         }
         match self.members.number(&session.origin) {

@@ -5,9 +5,9 @@ use ipfs_cluster_node::{
     storage::{StateStore, StateTuning},
 };
 use ipfs_cluster_protocol::{id::Cid, state::Table};
-use ipfs_cluster_tests::{Cluster, Setup};
+use ipfs_cluster_tests::{Cluster, Setup, missing, random};
 
-use crate::{add, missing, random, tell};
+use crate::{add, tell};
 
 /// Removes the row that leads from a CID to its pin, as a fault of the disk would.
 async fn lose(peer: &ipfs_cluster_tests::Peer, cid: &str) {

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use ipfs_cluster_tests::{Cluster, Peer, Setup};
+use ipfs_cluster_tests::{Cluster, Peer, Setup, random};
 
-use crate::{add, cat, random, tell};
+use crate::{add, cat, tell};
 
 /// A peer of a cluster takes itself out when it stops.
 fn leaving(peers: usize) -> Setup {

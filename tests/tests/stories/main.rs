@@ -3,18 +3,26 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod client;
+mod damage;
 mod dev;
 mod divergence;
 mod failover;
+mod foreign_cluster;
+mod foreign_pins;
+mod garbage;
 mod leaving;
+mod links;
 mod membership;
 mod partition;
 mod pins;
 mod recover;
 mod refusals;
+mod repair;
 mod restart;
 mod service;
 mod timing;
+
+use ipfs_cluster_tests::{Peer, cluster::loopback};
 
 /// The root that the proxy's or the API's answer to an upload names.
 fn root(answer: &ipfs_cluster_tests::Answer) -> String {
@@ -26,7 +34,7 @@ fn root(answer: &ipfs_cluster_tests::Answer) -> String {
 }
 
 /// Adds bytes at a peer; the root.
-async fn add(peer: &ipfs_cluster_tests::Peer, query: &str, bytes: &[u8]) -> String {
+async fn add(peer: &Peer, query: &str, bytes: &[u8]) -> String {
     let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\
                 Content-Type: application/octet-stream\r\n\r\n";
     let body = [head.as_bytes(), bytes, b"\r\n--B--\r\n"].concat();
@@ -39,26 +47,12 @@ async fn add(peer: &ipfs_cluster_tests::Peer, query: &str, bytes: &[u8]) -> Stri
 }
 
 /// The bytes of a CID as a peer's IPFS node has them.
-async fn cat(peer: &ipfs_cluster_tests::Peer, cid: &str) -> Vec<u8> {
+async fn cat(peer: &Peer, cid: &str) -> Vec<u8> {
     let path = format!("/api/v0/cat?arg={cid}");
     let answer = ipfs_cluster_tests::http::request(peer.proxy_port(), "POST", &path);
     let answer = answer.await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.body
-}
-
-/// Bytes that nothing else has.
-fn random(len: usize) -> Vec<u8> {
-    use rand::RngCore;
-    let mut bytes = vec![0; len];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes
-}
-
-/// A CID of content that exists nowhere.
-fn missing() -> String {
-    let hash = cid::multihash::Multihash::wrap(0x12, &random(32)).unwrap();
-    cid::Cid::new_v1(0x55, hash).to_string()
 }
 
 /// Runs a story.
@@ -67,4 +61,16 @@ fn tell(story: impl Future<Output = ()>) {
         .enable_all()
         .build();
     runtime.unwrap().block_on(story);
+}
+
+/// A peer on its own, not started yet.
+fn alone(folder: &std::path::Path) -> Peer {
+    Peer::init("alone", folder, loopback("alone"))
+}
+
+/// What `GET path` of a peer answers, as one value.
+async fn get(peer: &Peer, path: &str) -> serde_json::Value {
+    let answer = peer.rest("GET", path).await.unwrap();
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.json().unwrap()
 }

@@ -1,8 +1,8 @@
 //! What a pin goes through.
 
-use ipfs_cluster_tests::{Cluster, Setup};
+use ipfs_cluster_tests::{Cluster, Setup, random};
 
-use crate::{add, cat, random, tell};
+use crate::{add, cat, tell};
 
 /// Bytes of the large file.
 const LARGE: usize = 100_000_000;

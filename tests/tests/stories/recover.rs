@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ipfs_cluster_tests::{Cluster, Peer, Setup, until};
+use ipfs_cluster_tests::{Cluster, Peer, Setup, missing, random, until};
 
-use crate::{add, cat, missing, random, tell};
+use crate::{add, cat, tell};
 
 /// Generous: the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,9 +1,9 @@
 //! Peers that come back.
 
-use ipfs_cluster_tests::{Cluster, Setup, until};
+use ipfs_cluster_tests::{Cluster, Setup, random, until};
 use std::time::Duration;
 
-use crate::{add, cat, random, tell};
+use crate::{add, cat, tell};
 
 #[test]
 fn a_killed_peer_comes_back_with_its_pins_and_makes_up_for_what_it_missed() {
@@ -36,6 +36,41 @@ fn all_peers_killed_at_once_come_back_on_new_ports() {
         cluster.until_status(2, &cid, "pinned", 3).await;
         let more = add(&cluster.peers[2], "", &random(1000)).await;
         cluster.until_status(0, &more, "pinned", 3).await;
+    });
+}
+
+#[test]
+fn all_but_the_first_come_back_on_new_ports_and_the_first_on_its_own() {
+    tell(async {
+        let mut cluster = Cluster::start(Setup::of(3).direct()).await;
+        let cid = add(&cluster.peers[1], "", &random(1000)).await;
+        cluster.until_status(0, &cid, "pinned", 3).await;
+        let before: Vec<String> = (0..3).map(|n| cluster.address(n)).collect();
+        for peer in &mut cluster.peers {
+            peer.kill();
+        }
+        cluster.restart_all().await;
+        cluster.all_see_each_other().await;
+        let after: Vec<String> = (0..3).map(|n| cluster.address(n)).collect();
+        assert_eq!(before[0], after[0]);
+        assert!(before[1] != after[1] && before[2] != after[2], "{after:?}");
+        // The two that moved find each other, although each was only told of the first.
+        let (one, two) = (&cluster.peers[1], &cluster.peers[2]);
+        for (peer, other) in [(one, &after[2]), (two, &after[1])] {
+            let what = format!("{} knows {other}", peer.name);
+            until(&what, Duration::from_secs(30), || async {
+                let id = crate::get(peer, "/id").await;
+                let known = id["cluster_peers_addresses"].as_array();
+                if known.is_some_and(|list| list.iter().any(|a| a == other)) {
+                    Ok(())
+                } else {
+                    Err(id.to_string())
+                }
+            })
+            .await;
+        }
+        let more = add(&cluster.peers[2], "", &random(1000)).await;
+        cluster.until_status(1, &more, "pinned", 3).await;
     });
 }
 

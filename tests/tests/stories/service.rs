@@ -2,10 +2,10 @@
 
 use std::{fs, os::unix::net::UnixDatagram, process::Command};
 
-use ipfs_cluster_tests::{Cluster, Peer, Setup, binary, wait::until};
+use ipfs_cluster_tests::{Cluster, Peer, Setup, binary, missing, wait::until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{missing, tell};
+use crate::{alone, tell};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -134,7 +134,7 @@ fn factors_and_places_of_a_file_can_be_replaced_and_sparse_pins_are_taken() {
 #[test]
 fn a_folder_of_a_go_peer_is_refused_with_the_commands_to_run() {
     let temp = tempfile::tempdir().unwrap();
-    let peer = Peer::init("p", temp.path(), crate::refusals::alone());
+    let peer = alone(temp.path());
     fs::create_dir(temp.path().join("raft")).unwrap();
     fs::write(temp.path().join("raft/raft.db"), "bolt").unwrap();
     fs::create_dir(temp.path().join("pebble")).unwrap();
@@ -204,11 +204,11 @@ async fn elsewhere(body: String) -> u16 {
 fn a_configuration_is_fetched_from_the_address_it_lies_at() {
     tell(async {
         let temp = tempfile::tempdir().unwrap();
-        let model = Peer::init("p", &temp.path().join("model"), crate::refusals::alone());
+        let model = alone(&temp.path().join("model"));
         let text = fs::read_to_string(model.folder.join("service.json")).unwrap();
         let port = elsewhere(text).await;
         let folder = temp.path().join("peer");
-        let mut peer = Peer::init("p", &folder, crate::refusals::alone());
+        let mut peer = alone(&folder);
         let url = format!("http://127.0.0.1:{port}/moved");
         let (code, _, err) = service(&peer, &["init", "-f", &url]);
         assert_eq!(code, Some(0), "{err}");

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ipfs_cluster_tests::{Cluster, Setup, Weather, until};
+use ipfs_cluster_tests::{Cluster, Setup, Weather, random, until};
 
-use crate::{add, cat, random, tell};
+use crate::{add, cat, tell};
 
 /// Four round trips of each voter, half a minute, and an election.
 const LIMIT: Duration = Duration::from_secs(180);

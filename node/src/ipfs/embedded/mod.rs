@@ -86,6 +86,17 @@ pub enum EmbeddedError {
         /// What it says.
         found: String,
     },
+    /// Its key is none.
+    #[error(
+        "{}: {why}; restore the file from a backup, or remove it to give the node another peer ID",
+        path.display()
+    )]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: NetError,
+    },
     /// The swarm.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -138,7 +149,14 @@ pub async fn start(config: EmbeddedConfig, env: &Env) -> Result<Arc<Embedded>, E
     let (key, lock) = lane.run(move || open_folder(&*disk, folder)).await??;
     let store = Store::open(config.folder.clone(), config.storage_max, env).await?;
     let pins = Pins::open(config.folder.join("pins"), env).await?;
-    let (net, swarm) = net::start(&key, &config.listen, env).await?;
+    let started = net::start(&key, &config.listen, env).await;
+    let (net, swarm) = started.map_err(|e| match e {
+        why @ NetError::Key(_) => EmbeddedError::Key {
+            path: config.folder.join("key"),
+            why,
+        },
+        e => e.into(),
+    })?;
     let bitswap = Bitswap::new(store.clone(), Arc::new(net.clone()));
     let mut tasks = JoinSet::new();
     swarm.run(Arc::new(bitswap.clone()), &mut tasks);

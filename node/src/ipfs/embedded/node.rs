@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use ipfs_cluster_protocol::{
     content::hash::verify,
     id::{Cid, PeerId},

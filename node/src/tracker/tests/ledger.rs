@@ -57,6 +57,64 @@ async fn a_damaged_tail_is_ignored() {
     assert!(again.is_ours(Seq(1)) && !again.is_ours(Seq(2)));
 }
 
+#[tokio::test]
+async fn a_flipped_bit_anywhere_makes_nothing_the_clusters_that_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = real::env();
+    let path = dir.path().join("ledger");
+    let ledger = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
+    for n in 1..=6 {
+        ledger.order(Seq(n)).await.unwrap();
+    }
+    for n in [1, 4] {
+        ledger.let_go(Seq(n)).await.unwrap();
+    }
+    ledger.order(Seq(7)).await.unwrap();
+    drop(ledger);
+    let good = env.disk.read(&path, 1 << 20).unwrap();
+    let mut kept = 0;
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        env.disk.write_atomic(&path, &bad).unwrap();
+        let again = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
+        assert!(
+            !again.is_ours(Seq(1)) && !again.is_ours(Seq(4)),
+            "bit {bit}"
+        );
+        kept += u32::from(again.is_ours(Seq(7)));
+        // What is entered from now on is safe again.
+        again.order(Seq(9)).await.unwrap();
+        drop(again);
+        let again = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
+        assert!(again.is_ours(Seq(9)), "bit {bit}");
+        assert!(
+            !again.is_ours(Seq(1)) && !again.is_ours(Seq(4)),
+            "bit {bit}"
+        );
+    }
+    assert!(kept > 0);
+}
+
+#[tokio::test]
+async fn what_a_crash_has_torn_is_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = real::env();
+    let path = dir.path().join("ledger");
+    let ledger = Ledger::open(&env, path.clone(), CLUSTER).await.unwrap();
+    ledger.order(Seq(1)).await.unwrap();
+    let synced = env.disk.read(&path, 1 << 20).unwrap().len();
+    for n in 2..200 {
+        ledger.order(Seq(n)).await.unwrap();
+    }
+    drop(ledger);
+    let mut bytes = env.disk.read(&path, 1 << 20).unwrap();
+    bytes[synced..synced + 512].fill(0);
+    env.disk.write_atomic(&path, &bytes).unwrap();
+    let again = Ledger::open(&env, path, CLUSTER).await.unwrap();
+    assert!(again.is_ours(Seq(1)) && !again.is_ours(Seq(199)));
+}
+
 /// Writes reach the file; while `broken`, no sync succeeds.
 #[derive(Debug)]
 struct Unsynced {

@@ -56,6 +56,22 @@ fn a_member_with_pins_is_removed_only_by_force_and_leaves_no_allocation_visible(
 }
 
 #[test]
+fn nobody_is_admitted_before_the_first_peer_is() {
+    let mut cluster = Box3::new(0);
+    let early = |n| Command::AddMember {
+        peer: peer(n),
+        incarnation: Incarnation(2),
+        name: String::new(),
+        labels: BTreeMap::new(),
+    };
+    let waits = Rejection::NotAMember(peer(1));
+    assert_eq!(cluster.rejected(early(2)), waits);
+    cluster.add(1);
+    cluster.done(early(2));
+    assert_eq!(query::members(&cluster.model).unwrap().len(), 2);
+}
+
+#[test]
 fn what_a_removed_member_had_to_unpin_is_swept() {
     let mut cluster = Box3::new(3);
     for n in 1..=3 {
