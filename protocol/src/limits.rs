@@ -79,6 +79,8 @@ pub const GC_MARKS_MAX: usize = 16 * 1024 * 1024;
 pub const GC_TOUCHED_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of a CID: three numbers, and a digest of 64 bytes at most.
 pub const CID_BYTES_MAX: usize = 128;
+/// Entries of a folder that the gateway shows on one page.
+pub const GATEWAY_ENTRIES_MAX: usize = 10_000;
 /// Bytes of the header of a CAR archive.
 pub const CAR_HEADER_BYTES_MAX: usize = 1024 * 1024;
 /// Roots of a CAR archive.

@@ -10,6 +10,7 @@ mod auth;
 mod backend;
 mod config;
 mod error;
+mod gateway;
 mod headers;
 mod http;
 mod measure;

@@ -54,6 +54,13 @@ pub(crate) fn with_body(status: StatusCode, body: OutBody) -> Reply {
     reply
 }
 
+/// The same answer without its body, as HEAD asks for it.
+pub(crate) fn without_body(reply: Reply) -> Reply {
+    let (mut parts, _) = reply.into_parts();
+    parts.extensions.remove::<Swapped>();
+    Reply::from_parts(parts, Default::default())
+}
+
 fn bare(status: StatusCode) -> Reply {
     let mut reply = Reply::default();
     *reply.status_mut() = status;

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::{cors, reading, reply::error};
 use crate::{
     api::{
+        gateway,
         http::reply::{self, Reply},
         rest::add::Parts,
     },
@@ -71,6 +72,9 @@ struct Resolved {
 
 /// The embedded node's answer.
 pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Reply {
+    if request.uri().path().starts_with("/ipfs/") {
+        return gateway::answer(node, &request).await;
+    }
     let Some(call) = request.uri().path().strip_prefix("/api/v0/") else {
         return text(StatusCode::NOT_FOUND, "404 page not found\n");
     };

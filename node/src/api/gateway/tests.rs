@@ -1,0 +1,215 @@
+use std::time::Duration;
+
+use ipfs_cluster_protocol::content::{
+    car::{CarReader, Item},
+    import::FileImport,
+    options::{ChunkerSpec, ImportOptions},
+    tree::Tree,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    api::http::reply::into_outgoing,
+    env::real,
+    ipfs::embedded::{self, EmbeddedConfig},
+};
+
+struct Site {
+    node: SharedIpfs,
+    root: Cid,
+    _dir: TempDir,
+}
+
+fn bytes() -> Vec<u8> {
+    (0..5000u32).map(|n| (n * 7 / 3) as u8).collect()
+}
+
+/// A folder with a file of many blocks, a page of its own in a sub-folder, and a sharded one.
+async fn site() -> Site {
+    let dir = tempfile::tempdir().unwrap();
+    let config = EmbeddedConfig {
+        folder: dir.path().to_path_buf(),
+        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+        storage_max: 1 << 30,
+        pin_timeout: Duration::from_secs(5),
+    };
+    let node: SharedIpfs = embedded::start(config, &real::env()).await.unwrap();
+    let mut options = ImportOptions {
+        chunker: ChunkerSpec::Size(100),
+        file_links_max: 10,
+        raw_leaves: true,
+        ..ImportOptions::default()
+    };
+    options.naming.version = 1;
+    options.folders.links_max = Some(20);
+    let (mut tree, mut out) = (Tree::default(), vec![]);
+    let mut add = |path: &str, content: &[u8]| {
+        let mut file = FileImport::new(&options).unwrap();
+        file.write(Bytes::copy_from_slice(content), &mut out);
+        tree.insert(path, file.finish(&mut out)).unwrap();
+    };
+    add("r/large.txt", &bytes());
+    add("r/page/index.html", b"<p>own</p>");
+    for n in 0..40 {
+        add(&format!("r/many/{n} &"), &[n]);
+    }
+    let root = tree
+        .finish(&options, &mut out)
+        .unwrap()
+        .last()
+        .unwrap()
+        .root
+        .cid;
+    let blocks = out.into_iter().map(|b| (b.cid, b.data)).collect();
+    node.block_put(blocks).await.unwrap();
+    Site {
+        node,
+        root,
+        _dir: dir,
+    }
+}
+
+impl Site {
+    async fn get(&self, rest: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, Bytes) {
+        self.ask(Method::GET, rest, headers).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        rest: &str,
+        headers: &[(&str, &str)],
+    ) -> (u16, HeaderMap, Bytes) {
+        let uri = format!("/ipfs/{}{rest}", self.root);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let reply = answer(&self.node, &request.body(()).unwrap()).await;
+        let (head, body) = into_outgoing(reply).into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status.as_u16(), head.headers, body)
+    }
+
+    /// The CIDs in an archive, whose blocks were checked.
+    async fn car(&self, rest: &str) -> Vec<Cid> {
+        let (status, headers, body) = self.get(rest, &[]).await;
+        assert_eq!(status, 200, "{body:?}");
+        assert!(
+            headers["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("application/vnd.ipld.car")
+        );
+        let (mut reader, mut cids) = (CarReader::default(), vec![]);
+        reader.push(&body);
+        while let Some(item) = reader.take().unwrap() {
+            if let Item::Block(block) = item {
+                ipfs_cluster_protocol::content::hash::verify(&block.cid, &block.data).unwrap();
+                cids.push(block.cid);
+            }
+        }
+        reader.finish().unwrap();
+        cids
+    }
+}
+
+#[tokio::test]
+async fn files_come_whole_in_part_and_not_twice() {
+    let site = site().await;
+    let (status, headers, body) = site.get("/large.txt", &[]).await;
+    assert_eq!((status, &body[..]), (200, &bytes()[..]));
+    assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(headers["content-length"], "5000");
+    assert_eq!(
+        headers["cache-control"],
+        "public, max-age=29030400, immutable"
+    );
+    let roots = headers["x-ipfs-roots"].to_str().unwrap().to_owned();
+    assert!(roots.starts_with(&format!("{},", site.root)) && roots.matches(',').count() == 1);
+    let etag = headers["etag"].to_str().unwrap().to_owned();
+    let (status, _, body) = site.get("/large.txt", &[("if-none-match", &etag)]).await;
+    assert_eq!((status, body.len()), (304, 0));
+
+    let (status, headers, body) = site.get("/large.txt", &[("range", "bytes=150-449")]).await;
+    assert_eq!((status, &body[..]), (206, &bytes()[150..450]));
+    assert_eq!(headers["content-range"], "bytes 150-449/5000");
+    let (status, headers, _) = site.get("/large.txt", &[("range", "bytes=5000-")]).await;
+    assert_eq!(status, 416);
+    assert_eq!(headers["content-range"], "bytes */5000");
+    let (status, headers, body) = site.ask(Method::HEAD, "/large.txt", &[]).await;
+    assert_eq!((status, body.len()), (200, 0));
+    assert_eq!(headers["content-length"], "5000");
+    let (status, headers, _) = site
+        .get("/large.txt?download=true&filename=%C3%A4.bin", &[])
+        .await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        headers["content-disposition"],
+        "attachment; filename*=UTF-8''%C3%A4.bin"
+    );
+    assert_eq!(site.ask(Method::POST, "/", &[]).await.0, 405);
+}
+
+#[tokio::test]
+async fn folders_are_listed_unless_they_have_a_page() {
+    let site = site().await;
+    let (status, headers, _) = site.get("/many?x=y", &[]).await;
+    assert_eq!(status, 301);
+    assert_eq!(
+        headers["location"],
+        format!("/ipfs/{}/many/?x=y", site.root)
+    );
+    let (status, headers, body) = site.get("/many/", &[]).await;
+    let page = String::from_utf8(body.to_vec()).unwrap();
+    assert_eq!((status, page.matches("<tr>").count()), (200, 41));
+    assert!(page.contains("<a href=\"./7%20%26\">7 &amp;</a>"), "{page}");
+    let etag = headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(site.get("/many/", &[("if-none-match", &etag)]).await.0, 304);
+    let (status, headers, body) = site.get("/page/", &[]).await;
+    assert_eq!((status, &body[..]), (200, &b"<p>own</p>"[..]));
+    assert_eq!(headers["content-type"], "text/html; charset=utf-8");
+    let (status, _, body) = site.get("/none", &[]).await;
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(
+        status == 404 && text.starts_with("no link named \"none\""),
+        "{text}"
+    );
+    assert_eq!(site.get("?format=x", &[]).await.0, 400);
+}
+
+#[tokio::test]
+async fn blocks_come_as_they_are() {
+    let site = site().await;
+    let accept = [("accept", "application/vnd.ipld.raw")];
+    let (status, headers, body) = site.get("", &accept).await;
+    assert_eq!(status, 200);
+    assert_eq!(headers["content-type"], "application/vnd.ipld.raw");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    ipfs_cluster_protocol::content::hash::verify(&site.root, &body).unwrap();
+    let (status, _, part) = site.get("?format=raw", &[("range", "bytes=1-3")]).await;
+    assert_eq!((status, &part[..]), (206, &body[1..4]));
+
+    let path = site.car("/large.txt?format=car&dag-scope=block").await;
+    assert_eq!((path.len(), path[0]), (2, site.root));
+    // 50 leaves, 5 nodes over ten each, the root; and the folder on the way.
+    assert_eq!(site.car("/large.txt?format=car").await.len(), 57);
+    // One leaf of it, the nodes above it, and the folder.
+    let part = site
+        .car("/large.txt?format=car&entity-bytes=1000:1050")
+        .await;
+    assert_eq!(part.len(), 4);
+    // A sharded folder takes more than its root, and nothing of its files.
+    let listed = site.car("/many/?format=car&dag-scope=entity").await;
+    let all = site.car("/many?format=car").await;
+    assert!(
+        listed.len() > 2 && listed.len() + 40 == all.len(),
+        "{} {}",
+        listed.len(),
+        all.len()
+    );
+    let (status, headers, body) = site.get("/page?format=tar", &[]).await;
+    assert_eq!((status, body.len() % 512), (200, 0));
+    assert_eq!(headers["content-type"], "application/x-tar");
+}
