@@ -3,12 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod client;
-<<<<<<< HEAD
-mod damage;
-||||||| parent of 6e14952 (Compare imports with another implementation; tell of reading and adding)
-=======
 mod content;
->>>>>>> 6e14952 (Compare imports with another implementation; tell of reading and adding)
+mod damage;
 mod dev;
 mod divergence;
 mod failover;
