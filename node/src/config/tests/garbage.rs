@@ -83,7 +83,10 @@ proptest! {
     ) {
         let files = Files::fresh();
         if let Err(error) = files.load(&vars(&[(&variable, &text)])) {
-            let named = error.contains(&variable) || error.contains("replication_factor");
+            // The two factors, and the two files of TLS, are judged together.
+            let named = error.contains(&variable)
+                || error.contains("replication_factor")
+                || error.contains("TLS needs both");
             prop_assert!(named, "{path}: {error}");
             prop_assert!(!secret || text.len() < 4 || !error.contains(&text), "{error}");
         }
