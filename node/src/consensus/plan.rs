@@ -130,23 +130,13 @@ impl View {
         if *out == self.own {
             return self.give_way();
         }
-        match self.replacement(out) {
-            Some(with) => Some(Change::Replace {
+        Some(match self.replacement(out) {
+            Some(with) => Change::Replace {
                 out: out.clone(),
                 with,
-            }),
-            None => self
-                .has_quorum_without(out)
-                .then(|| Change::Drop(out.clone())),
-        }
-    }
-
-    /// Whether the other voters that are well are a majority of them. If not, a voter that is no
-    /// member any more stays one until they are: its vote is needed, or of no harm.
-    fn has_quorum_without(&self, out: &RaftId) -> bool {
-        let rest = || self.voters.iter().filter(|id| *id != out);
-        let well = rest().filter(|id| self.healthy.contains(*id)).count();
-        2 * well > rest().count()
+            },
+            None => Change::Drop(out.clone()),
+        })
     }
 
     /// The present life of this peer, if it does not have the log yet.
