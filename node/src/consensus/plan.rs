@@ -135,8 +135,22 @@ impl View {
                 out: out.clone(),
                 with,
             },
-            None => Change::Drop(out.clone()),
+            None => self.drop_voter(out),
         })
+    }
+
+    /// A voter that is no member goes, and soon stops answering. Where the others would have no
+    /// majority without it, those of them that are silent lose their votes in the same change,
+    /// and get them back when they answer.
+    fn drop_voter(&self, out: &RaftId) -> Change {
+        let silent = |id: &&RaftId| *id != out && !self.healthy.contains(*id);
+        let mut without: BTreeSet<RaftId> = self.voters.iter().filter(silent).cloned().collect();
+        let rest = self.voters.len() - 1;
+        if rest > 2 * without.len() {
+            return Change::Drop(out.clone());
+        }
+        without.insert(out.clone());
+        Change::Demote(without)
     }
 
     /// The present life of this peer, if it does not have the log yet.

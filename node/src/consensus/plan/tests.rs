@@ -88,6 +88,11 @@ fn who_left_the_cluster_leaves_the_consensus() {
     let mut v = view(&[1, 2, 3], &[4]);
     v.members.remove(RaftId::from(4).peer());
     assert_eq!(next(&v), Some(Change::Drop(RaftId::from(4))));
+    // The majority of the others is kept: one of them is silent, and gives its vote back.
+    let mut v = view(&[1, 2, 3], &[]);
+    v.members.remove(RaftId::from(2).peer());
+    v.healthy.remove(&RaftId::from(3));
+    assert_eq!(next(&v), Some(Change::Demote(ids(&[2, 3]))));
     // Of two, the silent one: without the vote of the other it could not be let go.
     let mut v = view(&[1, 2, 3], &[]);
     v.members.remove(RaftId::from(2).peer());
