@@ -16,6 +16,7 @@ use crate::{
     net::{self, Net, NetConfig, Proto, peerstore},
     repair::Repair,
     status::StatusTables,
+    storage::Identity,
     tracker::Tracker,
     worker::Workers,
 };
@@ -54,11 +55,7 @@ pub async fn start(
     let settings = Arc::new(settings(&config)?);
     let ping_ttl = 2 * config.cluster.ping_interval;
     let monitor = Monitor::new(net.local_peer().clone(), ping_ttl);
-    let tables = StatusTables::new(TableId {
-        peer: net.local_peer().clone(),
-        incarnation: identity.incarnation,
-        boot: consensus.sessions().boot(),
-    });
+    let tables = StatusTables::new(table_of(&net, &consensus, identity));
     let leader = Leader::new(
         consensus.clone(),
         monitor.clone(),
@@ -104,6 +101,15 @@ pub async fn start(
     Ok(RunningNode::new(
         workers, servers, net, consensus, ipfs, cluster, failures,
     ))
+}
+
+/// Whose status table this peer's is: its own, of this life and this start.
+fn table_of(net: &Net, consensus: &Consensus, identity: Identity) -> TableId {
+    TableId {
+        peer: net.local_peer().clone(),
+        incarnation: identity.incarnation,
+        boot: consensus.sessions().boot(),
+    }
 }
 
 /// What other peers ask of this one, recovering or not.
