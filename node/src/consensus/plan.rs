@@ -109,8 +109,13 @@ impl View {
             return Some(Change::HandOver(to.clone()));
         }
         let voters = self.voters.iter().collect();
-        let heir = self.best_beside(voters)?.clone();
-        Some(Change::Promote(BTreeSet::from([heir])))
+        let with = self.best_beside(voters)?.clone();
+        if self.voters.len() < VOTERS_MAX {
+            return Some(Change::Promote(BTreeSet::from([with])));
+        }
+        let others = self.voters.iter().filter(|id| **id != self.own);
+        let out = others.min_by_key(|id| self.healthy.contains(id))?.clone();
+        Some(Change::Replace { out, with })
     }
 
     /// Nodes that are no members: those first that are needed least, or letting one go that still

@@ -173,6 +173,13 @@ fn a_leader_that_leaves_gives_its_vote_away_first() {
     v.leaving = true;
     v.caught_up.remove(&RaftId::from(2));
     assert_eq!(next(&v), Some(Change::HandOver(RaftId::from(3))));
+    // With as many voters as there may be, one that is silent makes room.
+    let mut v = view(&[1, 2, 3, 4, 5, 6, 7], &[8]);
+    v.leaving = true;
+    v.caught_up = ids(&[1, 8]);
+    v.healthy.remove(&RaftId::from(5));
+    let (out, with) = (RaftId::from(5), RaftId::from(8));
+    assert_eq!(next(&v), Some(Change::Replace { out, with }));
     // The same for one that has been taken out while it led alone.
     let mut v = view(&[1], &[2]);
     v.members.remove(RaftId::from(1).peer());
