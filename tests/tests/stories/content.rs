@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use ipfs_cluster_tests::{Cluster, Setup, binary};
+use ipfs_cluster_tests::{Cluster, Setup, binary, random};
 
-use crate::{random, tell};
+use crate::tell;
 
 /// A tree of every kind of entry.
 fn plant(root: &Path) {
