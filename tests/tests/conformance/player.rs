@@ -14,7 +14,7 @@ use crate::{
     differences::{self, Treatment},
     names::Names,
     recording::{Record, group},
-    tls,
+    tls, tokens,
 };
 
 /// How long an answer that asks for a state may take to be as recorded: pins land, tables arrive.
@@ -185,7 +185,7 @@ impl Player {
             .headers
             .iter()
             .filter(|(name, _)| !own.contains(&name.to_lowercase().as_str()))
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .map(|(name, value)| format!("{name}: {}\r\n", tokens::fresh(value)))
             .collect();
         let port = self.door.port(&cluster.peers[0]);
         let path = self.names.ours(&record.path);
