@@ -128,6 +128,13 @@ impl Player {
         assert!(self.failures.is_empty(), "{}", self.failures.join("\n"));
     }
 
+    /// Sends one exchange for what it does, which must succeed.
+    pub(crate) async fn without_judging(&mut self, name: &str, cluster: &Cluster) {
+        let record = self.records.iter().find(|r| r.name == name).unwrap();
+        let answer = self.send(record, cluster).await.unwrap();
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+    }
+
     /// Plays what is left and fails with all that differed.
     pub(crate) async fn finish(mut self, cluster: &Cluster) {
         while !self.records.is_empty() {
