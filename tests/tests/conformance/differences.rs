@@ -70,6 +70,8 @@ const DIFFERENCES: &[Difference] = &[
     ("rest-repair", "repin2-alloc-after-rm-1-2", 200, "\"replication_factor_max\":2", REPAIRED),
     ("rest-repair", "repin2-alloc-after-rm-3-3", 200, "\"replication_factor_max\":3", REPAIRED),
     ("rest-repair", "repin2-status-3-3-after-rm", 200, "\"status\":\"pinned\"", REPAIRED),
+    ("rest-no-quorum", "noquorum-allocations", 200, "\"cid\":\"QmXBME2NkrUTUGMvDBMkzrvRNGDHBJx31EeAari4jMbZLj\",\"type\":\"pin\",\"allocations\":[\"", REPAIRED),
+    ("rest-no-quorum", "noquorum-peeradd", 500, "start it with", "a peer joins by itself, and is never a member before it has"),
     ("pinsvc-plain", "list-limit-bad", 400, "error parsing 'limit' query param: x", SPEC),
     ("pinsvc-plain", "list-status-bad", 400, "error decoding 'status' query param: no valid filter", SPEC),
     ("pinsvc-plain", "list-name-toolong", 400, "longer than 255 chars", SPEC),

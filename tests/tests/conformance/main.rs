@@ -16,3 +16,4 @@ mod player;
 mod recording;
 mod setups;
 mod tls;
+mod tokens;

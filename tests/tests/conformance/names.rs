@@ -22,6 +22,8 @@ const RECORDED: [(&str, &str); 3] = [
 
 /// The user of the recordings, as a header.
 pub(crate) const ALICE: &str = "Authorization: Basic YWxpY2U6c2VjcmV0cHc=\r\n";
+/// Hers, which also signs her tokens.
+pub(crate) const ALICE_PASSWORD: &str = "secretpw";
 
 /// Recorded IDs and ours for them.
 #[derive(Debug, Default)]

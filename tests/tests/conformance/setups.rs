@@ -1,14 +1,17 @@
 //! The clusters that the groups are played to, and what was done by hand between two exchanges.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use ipfs_cluster_tests::{Cluster, Setup, http};
+use ipfs_cluster_tests::{Cluster, Setup, http, until};
 use serde_json::{Value, json};
 
 use crate::{
-    names::ALICE,
+    names::{ALICE, ALICE_PASSWORD},
     player::{Door, Player},
 };
+
+/// For the cluster to get where a group begins.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every group, sorted.
 pub(crate) const GROUPS: [&str; 13] = [
@@ -68,7 +71,11 @@ fn rest_plain() {
         let cluster = Cluster::start(plain(3)).await;
         give_the_empty_folder(&cluster).await;
         let player = Player::new("rest-plain", Door::Rest, &cluster).await;
-        let player = player.described(&cluster, "").await;
+        let mut player = player.described(&cluster, "").await;
+        player.until("empty-cids", &cluster).await;
+        // The recorded cluster was restarted with users for the group rest-auth before this.
+        let mut between = Player::new("rest-auth", Door::Rest, &cluster).await;
+        between.without_judging("headers-add", &cluster).await;
         player.finish(&cluster).await;
     });
 }
@@ -77,15 +84,20 @@ fn rest_plain() {
 fn rest_auth() {
     fn users(_: usize, config: &mut Value) {
         let rest = &mut config["api"]["restapi"];
-        rest["basic_auth_credentials"] = json!({"alice": "secretpw"});
+        rest["basic_auth_credentials"] = json!({"alice": ALICE_PASSWORD});
         rest["headers"] = json!({"X-Custom": ["one", "two"]});
         rest["cors_allowed_origins"] = json!(["http://example.org"]);
     }
     tell(async {
-        let setup = Setup::of(1).edited(users).closed();
-        let cluster = Cluster::start(setup).await;
+        let setup = Setup::of(3).edited(users).closed();
+        let mut cluster = Cluster::start(setup).await;
         let player = Player::new("rest-auth", Door::Rest, &cluster).await;
-        let player = player.described(&cluster, ALICE).await;
+        let mut player = player.described(&cluster, ALICE).await;
+        player.until("headers-stream", &cluster).await;
+        // The third peer could not be reached for this one.
+        cluster.peers[2].kill();
+        player.until("headers-add", &cluster).await;
+        cluster.restart(2).await;
         player.finish(&cluster).await;
     });
 }
@@ -141,16 +153,52 @@ fn pinning_service_plain() {
     });
 }
 
+/// Waits until so many are members, as the first peer says.
+async fn members(cluster: &Cluster, count: usize) {
+    let what = format!("{count} members");
+    until(&what, LIMIT, || async {
+        let answer = http::send(cluster.peers[0].rest_port(), "GET", "/id", "", b"").await;
+        let own: Value = answer.map_err(|e| e.to_string())?.json().unwrap();
+        let members = own["cluster_peers"].as_array().map_or(0, Vec::len);
+        (members == count).then_some(()).ok_or(own.to_string())
+    })
+    .await;
+}
+
+/// Waits until the first peer knows that nobody leads. Until then a write may be in a log already,
+/// and is told to be unknown.
+async fn nobody_leads(cluster: &Cluster) {
+    until("nobody leads", LIMIT, || async {
+        let path = "/pins/QmSnuWmxptJZdLJpKRarxBMS2Ju2oANVrgbr2xWbie9b2D";
+        let port = cluster.peers[0].rest_port();
+        let answer = http::send(port, "DELETE", path, "", b"").await;
+        let text = answer.map_err(|e| e.to_string())?.text();
+        let lost = text.contains("timed out waiting for leader");
+        lost.then_some(()).ok_or(text)
+    })
+    .await;
+}
+
 #[test]
 fn rest_without_quorum() {
     tell(async {
-        let setup = plain(3).with("CLUSTER_RAFT_WAITFORLEADERTIMEOUT", "2s");
+        let setup = plain(3)
+            .with("CLUSTER_RAFT_WAITFORLEADERTIMEOUT", "2s")
+            .with("CLUSTER_REPAIR_GRACE", "1s")
+            .with("CLUSTER_REPLICATIONFACTORMIN", "2")
+            .with("CLUSTER_REPLICATIONFACTORMAX", "2");
         let mut cluster = Cluster::start(setup).await;
-        let mut before = Player::new("rest-repair", Door::Rest, &cluster).await;
-        before.until("repin2-alloc-2-2", &cluster).await;
         let player = Player::new("rest-no-quorum", Door::Rest, &cluster).await;
-        cluster.peers[1].kill();
+        // The recorded cluster had lost its third peer, removed it and been given content.
+        let mut before = Player::new("rest-repair", Door::Rest, &cluster).await;
+        let mut content = Player::new("rest-content", Door::Rest, &cluster).await;
+        before.until("repin2-alloc-2-2", &cluster).await;
         cluster.peers[2].kill();
+        before.until("repin2-alloc-after-rm-2-2", &cluster).await;
+        members(&cluster, 2).await;
+        content.until("keepalive-header", &cluster).await;
+        cluster.peers[1].kill();
+        nobody_leads(&cluster).await;
         player.finish(&cluster).await;
     });
 }
