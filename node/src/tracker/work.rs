@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipfs_cluster_protocol::{
-    id::{Cid, MemberNo, Rev, Seq},
+    id::{Cid, MemberNo, Seq},
     pin::{PinMode, PinPhase, PinSpec},
     reconcile::{Action, Desired, Observed, Owner, plan},
     state::{System, query},
@@ -89,9 +89,9 @@ pub(super) async fn work(parts: &Parts, job: Job) -> Worked {
         Ok(read) => read,
         Err(e) => return failed(PinPhase::PinError, e.to_string()),
     };
-    let cid = match &desired {
-        Desired::Hold { spec, .. } => spec.cid,
-        Desired::Unpin { cid, .. } => *cid,
+    let (cid, rev) = match &desired {
+        Desired::Hold { spec, rev } => (spec.cid, *rev),
+        Desired::Unpin { cid, rev } => (*cid, *rev),
         Desired::Elsewhere | Desired::Absent => return Worked::Nothing,
     };
     let observed = match observe(parts, seq, cid).await {
@@ -99,12 +99,13 @@ pub(super) async fn work(parts: &Parts, job: Job) -> Worked {
         Err(e) if matches!(desired, Desired::Unpin { .. }) => return unpin_failed(&e),
         Err(e) => return Worked::from(&e),
     };
+    let gone = GoneReport { seq, rev, as_of };
     match (plan(&desired, observed), &desired) {
         (Some(Action::Pin(mode)), Desired::Hold { spec, .. }) => {
             pin(parts, job, spec, mode, observed).await
         }
-        (Some(Action::Unpin), _) => unpin(parts, seq, cid, as_of).await,
-        (Some(Action::ReportGone), _) => report(parts, seq, as_of).await,
+        (Some(Action::Unpin), _) => unpin(parts, cid, gone).await,
+        (Some(Action::ReportGone), _) => report(parts, gone).await,
         (Some(Action::Pin(_)), _) => Worked::Nothing,
         (None, _) => Worked::Held,
     }
@@ -216,29 +217,29 @@ async fn overtaken(parts: &Parts, attempts: u32, moving: &AtomicBool) {
     }
 }
 
-async fn unpin(parts: &Parts, seq: Seq, cid: Cid, as_of: Rev) -> Worked {
+async fn unpin(parts: &Parts, cid: Cid, gone: GoneReport) -> Worked {
     if parts.settings.unpin_disable {
         return failed(
             PinPhase::UnpinError,
             "unpinning is disabled on this peer".into(),
         );
     }
-    parts.tables.set(seq, PinPhase::Unpinning, None);
+    parts.tables.set(gone.seq, PinPhase::Unpinning, None);
     match parts.ipfs.unpin(cid).await {
-        Ok(()) | Err(IpfsError::NotPinned) => report(parts, seq, as_of).await,
+        Ok(()) | Err(IpfsError::NotPinned) => report(parts, gone).await,
         Err(e) => unpin_failed(&e),
     }
 }
 
 /// Nothing of the cluster's is left on the node: what is pinned there from now on is not its own,
 /// whether or not the report arrives.
-async fn report(parts: &Parts, seq: Seq, as_of: Rev) -> Worked {
-    parts.tables.set(seq, PinPhase::Unpinning, None);
-    if let Err(e) = parts.ledger.let_go(seq).await {
+async fn report(parts: &Parts, gone: GoneReport) -> Worked {
+    parts.tables.set(gone.seq, PinPhase::Unpinning, None);
+    if let Err(e) = parts.ledger.let_go(gone.seq).await {
         let error = format!("the tracker's ledger cannot be written: {e}");
         return failed(PinPhase::UnpinError, error);
     }
     // A full channel is back-pressure: the reporter is waiting for a quorum.
-    let _ = parts.gone.send(GoneReport { seq, as_of }).await;
+    let _ = parts.gone.send(gone).await;
     Worked::Reported
 }

@@ -196,7 +196,7 @@ impl Peer {
 
     /// Takes one report, and tells the cluster.
     pub(super) async fn report(&mut self) {
-        let GoneReport { seq, as_of } = self.gone.recv().await.unwrap();
+        let GoneReport { seq, as_of, .. } = self.gone.recv().await.unwrap();
         let (peer, seqs) = (member(1), vec![seq]);
         self.commit(Command::Gone { peer, as_of, seqs }).await;
     }
