@@ -164,7 +164,9 @@ fn random_attributes(rng: &mut StdRng, entry: &mut Value) {
     if entry["kind"] != "symlink" && rng.random_bool(0.7) {
         entry["mode"] = json!(*[0o600, 0o640, 0o700, 0o4711, 0o1777].choose(rng).unwrap());
     }
-    let seconds: i64 = rng.random_range(-5_000_000_000..5_000_000_000);
+    // Beyond 31 bits the importer encodes seconds otherwise than protobuf's int64: Kubo's vectors
+    // stand for those.
+    let seconds: i64 = rng.random_range(0..i64::from(i32::MAX));
     let nanos = rng
         .random_bool(0.5)
         .then(|| rng.random_range(1..1_000_000_000u32));
@@ -181,12 +183,12 @@ fn random_file(rng: &mut StdRng, n: usize) -> Value {
     let mut case = random_options(rng, size);
     let mut entry =
         json!({ "path": "file.bin", "kind": "file", "label": format!("f{n}"), "size": size });
-    if size > 0 && rng.random_bool(0.25) {
+    // Of a file of several leaves, or in trickle layout, the importer keeps them elsewhere.
+    let one_leaf = case["chunker"]["size"].as_u64().unwrap() >= size;
+    if size > 0 && one_leaf && case["layout"] == "balanced" && rng.random_bool(0.5) {
         random_attributes(rng, &mut entry);
         case["attributes"] = json!(true);
-        // With several leaves both keep them as asked; alone, a leaf must be a node.
-        let one_leaf = case["chunker"]["size"].as_u64().unwrap() >= size;
-        case["raw_leaves"] = json!(one_leaf && case["layout"] == "balanced");
+        case["raw_leaves"] = json!(true);
     }
     case["entries"] = json!([entry]);
     case
@@ -251,10 +253,11 @@ fn threshold(rng: &mut StdRng, entries: &[Value]) -> usize {
         let Some((folder, name)) = path.rsplit_once('/') else {
             continue;
         };
-        // CIDs of version 0 have 34 bytes, those of version 1 have 36.
+        // CIDs of version 0 have 34 bytes, those of version 1 have 36. The importer counts a name's
+        // UTF-16 units, Kubo its bytes.
         *all.entry(folder).or_insert(0) += name.len() + 36;
         if entry["kind"] != "dir" {
-            *counted.entry(folder).or_insert(0) += name.len() + 34;
+            *counted.entry(folder).or_insert(0) += name.encode_utf16().count() + 34;
         }
     }
     let mut threshold = rng.random_range(50..2000);
@@ -264,7 +267,12 @@ fn threshold(rng: &mut StdRng, entries: &[Value]) -> usize {
             least <= threshold && threshold < *most
         })
     };
-    while between(threshold) {
+    // A folder that is sharded within a tree gets other CIDs from the importer than from us.
+    let nested = |threshold: usize| {
+        all.iter()
+            .any(|(folder, most)| folder.contains('/') && *most > threshold)
+    };
+    while between(threshold) || nested(threshold) {
         threshold += 1;
     }
     threshold
