@@ -22,6 +22,8 @@ use ipfs_cluster_protocol::{
     time::Timestamp,
 };
 use openraft::{
+    Instant as _,
+    async_runtime::WatchReceiver,
     error::ClientWriteError,
     impls::ProgressResponder,
     raft::{ClientWriteResponse, ClientWriteResult},
@@ -42,6 +44,9 @@ use crate::storage::Applied;
 const FILL: Duration = Duration::from_millis(1);
 /// Encoded bytes of an entry beside its commands.
 const ENTRY_OVERHEAD: usize = 64;
+/// A leader that no quorum has answered for so many of the longest election time-outs takes no
+/// more writes: it could only say that their outcome is unknown, and another may lead by now.
+const FORSAKEN_AFTER: u32 = 2;
 
 /// A command that is in the log of a quorum and was applied here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +101,7 @@ struct Waiting {
 /// Takes commands and makes entries of them.
 #[derive(Debug)]
 pub(super) struct Proposer {
+    raft: Raft,
     waiting: mpsc::Sender<Waiting>,
     task: JoinHandle<()>,
 }
@@ -115,7 +121,7 @@ impl Proposer {
     ) -> Self {
         let (waiting, queue) = mpsc::channel(limits::PROPOSER_WAITING_MAX);
         let run = Run {
-            raft,
+            raft: raft.clone(),
             applied,
             hold_time,
             last_at: Timestamp(0),
@@ -123,6 +129,7 @@ impl Proposer {
             under_way: FuturesUnordered::new(),
         };
         Self {
+            raft,
             waiting,
             task: tokio::spawn(run.run(queue)),
         }
@@ -134,6 +141,9 @@ impl Proposer {
         let max = limits::ENTRY_BYTES_MAX - ENTRY_OVERHEAD;
         if len > max {
             return Err(ProposeError::TooLarge { len, max });
+        }
+        if self.is_forsaken() {
+            return Err(ProposeError::NotLeader { leader: None });
         }
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting {
@@ -152,6 +162,16 @@ impl Proposer {
             }
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }
+    }
+
+    /// Whether this peer still takes itself for the leader, but hears of no quorum any more.
+    fn is_forsaken(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let seen = metrics.borrow_watched();
+        let longest = Duration::from_millis(self.raft.config().election_timeout_max);
+        let heard = seen.last_quorum_acked.map(|at| at.elapsed());
+        seen.membership_config.membership().voter_ids().count() > 1
+            && heard.is_some_and(|ago| ago > longest * FORSAKEN_AFTER)
     }
 }
 

@@ -145,6 +145,16 @@ pub(super) async fn is_pinned(c: &Consensus, n: u32) -> bool {
     found.await.unwrap().is_some()
 }
 
+/// Stops one of the peers of [`Bench::cluster`] that does not lead; its number and its id.
+pub(super) async fn stop_a_follower(peers: &mut Vec<Consensus>) -> (u64, PeerId) {
+    let follows = |p: &Consensus| p.status().borrow().role != Role::Leader;
+    let stopped = peers.remove(peers.iter().position(follows).unwrap());
+    let who = stopped.0.links.local();
+    stopped.shutdown().await;
+    let n = (1..).find(|n| peer(*n) == who).unwrap();
+    (n, who)
+}
+
 pub(super) fn leader(peers: &[Consensus]) -> &Consensus {
     let leads = |p: &&Consensus| p.status().borrow().role == Role::Leader;
     peers.iter().find(leads).unwrap()
@@ -215,6 +225,35 @@ async fn three_peers_become_voters_and_survive_the_loss_of_the_leader() {
         p.wait_applied(done.index, soon()).await.unwrap();
         assert!(is_pinned(p, 2).await);
     }
+}
+
+#[tokio::test]
+async fn a_leader_that_nobody_answers_takes_no_writes() {
+    let bench = Bench::new();
+    let mut peers = bench.cluster(3).await;
+    stop_a_follower(&mut peers).await;
+    stop_a_follower(&mut peers).await;
+    let lead = &peers[0];
+    // Until it notices, a write is in its log: what becomes of that is unknown.
+    let noticed = async {
+        loop {
+            let ticket = lead.sessions().begin();
+            let envelope = Envelope {
+                session: ticket.session(),
+                command: pin(1),
+            };
+            let brief = Instant::now() + Duration::from_millis(100);
+            match lead.propose_until(envelope, brief).await {
+                Err(ProposeError::Unknown) => {}
+                other => return other,
+            }
+        }
+    };
+    let told = timeout(PATIENCE, noticed).await.unwrap();
+    assert_eq!(told, Err(ProposeError::NotLeader { leader: None }));
+    let last = lead.status().borrow().last_index;
+    assert!(propose(lead, pin(2)).await.is_err());
+    assert_eq!(lead.status().borrow().last_index, last);
 }
 
 #[tokio::test]
@@ -353,15 +392,7 @@ async fn a_peer_that_lost_its_log_alone_forms_no_second_cluster() {
 async fn one_that_was_cut_off_catches_up_by_snapshot_when_the_log_is_gone() {
     let bench = Bench::new();
     let mut peers = bench.cluster(3).await;
-    let at = peers
-        .iter()
-        .position(|p| p.status().borrow().role != Role::Leader)
-        .unwrap();
-    let behind = peers.remove(at);
-    let who = behind.0.links.local();
-    let n = (1..=3).find(|n| peer(*n) == who).unwrap();
-    behind.shutdown().await;
-    drop(behind);
+    let (n, _) = stop_a_follower(&mut peers).await;
     let lead = leader(&peers);
     let mut done = must_pin(lead, 100).await;
     for i in 101..160 {

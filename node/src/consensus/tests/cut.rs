@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use ipfs_cluster_protocol::command::Command;
 
-use super::cluster::{Bench, is_pinned, leader, peer, pin, propose, soon};
-use crate::consensus::{Role, links::Channel};
+use super::cluster::{Bench, is_pinned, leader, pin, propose, soon, stop_a_follower};
+use crate::consensus::links::Channel;
 
 /// Pins of this many bytes each, so that the state takes several chunks.
 const PINS: u32 = 400;
@@ -24,15 +24,7 @@ fn large(n: u32) -> Command {
 async fn a_snapshot_that_is_cut_on_the_way_goes_on_where_it_was_cut() {
     let bench = Bench::new();
     let mut peers = bench.cluster(3).await;
-    let at = peers
-        .iter()
-        .position(|p| p.status().borrow().role != Role::Leader)
-        .unwrap();
-    let behind = peers.remove(at);
-    let who = behind.0.links.local();
-    let n = (1..=3).find(|n| peer(*n) == who).unwrap();
-    behind.shutdown().await;
-    drop(behind);
+    let (n, who) = stop_a_follower(&mut peers).await;
     let lead = leader(&peers);
     let mut last = None;
     for i in 100..100 + PINS {

@@ -2,8 +2,8 @@
 
 use tokio::time::timeout;
 
-use super::cluster::{Bench, PATIENCE, leader, must_pin, peer, soon, wait};
-use crate::consensus::{Consensus, Role, links::Channel};
+use super::cluster::{Bench, PATIENCE, leader, must_pin, peer, soon, stop_a_follower, wait};
+use crate::consensus::{Consensus, links::Channel};
 
 /// Waits until a peer does not count itself among the members.
 async fn knows_it_was_removed(c: &Consensus) {
@@ -31,15 +31,7 @@ async fn one_removed_before_it_got_the_log_finds_out() {
 async fn one_removed_while_it_was_down_finds_out_when_it_comes_back() {
     let bench = Bench::new();
     let mut peers = bench.cluster(3).await;
-    let at = peers
-        .iter()
-        .position(|p| p.status().borrow().role != Role::Leader)
-        .unwrap();
-    let down = peers.remove(at);
-    let who = down.0.links.local();
-    let n = (1..=3).find(|n| peer(*n) == who).unwrap();
-    down.shutdown().await;
-    drop(down);
+    let (n, who) = stop_a_follower(&mut peers).await;
     let lead = leader(&peers);
     lead.remove_member(who.clone(), soon()).await.unwrap();
     wait(lead, |s| {
