@@ -88,9 +88,8 @@ impl Cluster {
     /// Members that are heard of.
     async fn live_members(&self) -> Result<Vec<PeerId>, ClusterError> {
         let members = self.members().await?.into_iter().map(|m| m.peer);
-        Ok(members
-            .filter(|p| *p == self.0.me || !self.0.monitor.is_lapsed(p))
-            .collect())
+        let lapsed = self.0.monitor.lapsed();
+        Ok(members.filter(|p| !lapsed.contains(p)).collect())
     }
 
     fn destination(&self, peer: PeerId) -> Destination {

@@ -34,10 +34,14 @@ impl Health {
     /// Compares what the state says of every member with what is seen of it.
     pub(super) async fn check(&self, members: &[Member]) {
         let me = self.net.local_peer();
+        let lapsed = self.monitor.lapsed();
+        let able =
+            |m: &&Member| m.peer != *me && m.down_since.is_none() && !lapsed.contains(&m.peer);
+        let witnesses: Vec<&PeerId> = members.iter().filter(able).map(|m| &m.peer).collect();
         for member in members.iter().filter(|m| m.peer != *me) {
-            let lapsed = self.monitor.is_lapsed(&member.peer);
-            let command = match (member.down_since, lapsed) {
-                (None, true) if !self.answers(&member.peer, members).await => {
+            let silent = lapsed.contains(&member.peer);
+            let command = match (member.down_since, silent) {
+                (None, true) if !self.answers(&member.peer, &witnesses).await => {
                     tracing::warn!(peer = %member.peer, name = member.name, "peer is down");
                     Command::Down {
                         peer: member.peer.clone(),
@@ -59,18 +63,11 @@ impl Health {
     }
 
     /// Whether this peer or one of the witnesses reaches it.
-    async fn answers(&self, peer: &PeerId, members: &[Member]) -> bool {
-        let me = self.net.local_peer();
-        let able = members.iter().filter(|m| {
-            m.peer != *me
-                && m.peer != *peer
-                && m.down_since.is_none()
-                && !self.monitor.is_lapsed(&m.peer)
-        });
+    async fn answers(&self, peer: &PeerId, witnesses: &[&PeerId]) -> bool {
         let mut probes = FuturesUnordered::new();
         probes.push(self.probe(None, peer));
-        for witness in able.take(WITNESSES) {
-            probes.push(self.probe(Some(&witness.peer), peer));
+        for witness in witnesses.iter().take(WITNESSES) {
+            probes.push(self.probe(Some(witness), peer));
         }
         while let Some(answered) = probes.next().await {
             if answered {

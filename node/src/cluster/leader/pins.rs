@@ -7,7 +7,7 @@ use ipfs_cluster_protocol::{
     pin::{Holding, Pin, PinSpec, PinType},
     placement::{self, PlacementRequest},
     rpc::{Done, Refusal},
-    state::{Member, query},
+    state::{Member, StateRead, StoreError, query},
     time::Timestamp,
 };
 use tokio::time::Instant;
@@ -30,14 +30,31 @@ impl Leader {
                 "pin.ExpireAt set before current time".into(),
             ));
         }
+        let command = |spec, allocations, if_rev| Command::Pin {
+            spec,
+            allocations,
+            if_rev,
+        };
+        self.decide(session, spec, preset, command, deadline).await
+    }
+
+    /// Places a pin, unless told where it goes, and proposes what the command makes of that; again
+    /// as long as others change the same pin meanwhile.
+    pub(super) async fn decide(
+        &self,
+        session: Session,
+        spec: PinSpec,
+        preset: Option<Vec<PeerId>>,
+        command: impl Fn(PinSpec, Vec<PeerId>, IfRev) -> Command,
+        deadline: Instant,
+    ) -> Result<Done, Refusal> {
         for _ in 0..limits::DECISIONS_MAX {
             let cid = spec.cid;
-            let (current, members) = self
-                .read(move |state| {
-                    let pin = query::pin_by_cid(state, &cid)?;
-                    Ok((pin, query::members(state)?))
-                })
-                .await?;
+            let look = self.read(move |state| {
+                let pin = query::pin_by_cid(state, &cid)?;
+                Ok((pin, query::members(state)?))
+            });
+            let (current, members) = look.await?;
             let allocations = match &preset {
                 Some(peers) if spec.holding() != Holding::Everywhere => peers.clone(),
                 _ => self.place(&spec, current.as_ref(), members)?,
@@ -45,15 +62,9 @@ impl Leader {
             let if_rev = current
                 .as_ref()
                 .map_or(IfRev::Absent, |pin| IfRev::Is(pin.rev));
-            let command = Command::Pin {
-                spec: spec.clone(),
-                allocations: allocations.clone(),
-                if_rev,
-            };
+            let command = command(spec.clone(), allocations.clone(), if_rev);
             match self.propose(session.clone(), command, deadline).await {
-                Ok(landed) => {
-                    return Ok(done(landed, spec, allocations, current));
-                }
+                Ok(landed) => return Ok(done(landed, spec, allocations, current)),
                 Err(Miss::Conflict) => {}
                 Err(Miss::Refused(refusal)) => return Err(refusal),
             }
@@ -73,7 +84,8 @@ impl Leader {
         expire_at: Option<Timestamp>,
         deadline: Instant,
     ) -> Result<Done, Refusal> {
-        let Some(source) = self.current_or_surely_none(from, deadline).await? else {
+        let find = move |state: &dyn StateRead| query::pin_by_cid(state, &from);
+        let Some(source) = self.found_or_surely_none(find, deadline).await? else {
             return Err(Refusal::NotPinned);
         };
         if source.spec.pin_type != PinType::Data {
@@ -101,7 +113,8 @@ impl Leader {
         cid: Cid,
         deadline: Instant,
     ) -> Result<Done, Refusal> {
-        let before = self.current_or_surely_none(cid, deadline).await?;
+        let find = move |state: &dyn StateRead| query::pin_by_cid(state, &cid);
+        let before = self.found_or_surely_none(find, deadline).await?;
         match before.as_ref().map(|pin| pin.spec.pin_type) {
             Some(PinType::Shard) => {
                 return Err(Refusal::Invalid(
@@ -124,24 +137,23 @@ impl Leader {
         })
     }
 
-    /// The pin of a CID. That there is none is said only of a state that holds all that was
+    /// A pin of the state. That there is none is said only of a state that holds all that was
     /// acknowledged before: one that leads no more, or does not yet know all that it leads, could
     /// lack the pin.
-    async fn current_or_surely_none(
+    pub(super) async fn found_or_surely_none<F>(
         &self,
-        cid: Cid,
+        find: F,
         deadline: Instant,
-    ) -> Result<Option<Pin>, Refusal> {
-        if let Some(pin) = self.current(cid).await? {
+    ) -> Result<Option<Pin>, Refusal>
+    where
+        F: FnOnce(&dyn StateRead) -> Result<Option<Pin>, StoreError> + Copy + Send + 'static,
+    {
+        if let Some(pin) = self.read(find).await? {
             return Ok(Some(pin));
         }
         let barrier = self.0.consensus.read_barrier(deadline).await;
         barrier.map_err(|e| Refusal::Unavailable(e.to_string()))?;
-        self.current(cid).await
-    }
-
-    pub(super) async fn current(&self, cid: Cid) -> Result<Option<Pin>, Refusal> {
-        self.read(move |state| query::pin_by_cid(state, &cid)).await
+        self.read(find).await
     }
 
     /// Who shall hold it, as the metrics of this moment say.
@@ -172,12 +184,7 @@ impl Leader {
 }
 
 /// The pin as the client is told of it.
-pub(super) fn done(
-    landed: Landed,
-    spec: PinSpec,
-    allocations: Vec<PeerId>,
-    before: Option<Pin>,
-) -> Done {
+fn done(landed: Landed, spec: PinSpec, allocations: Vec<PeerId>, before: Option<Pin>) -> Done {
     let pin = Pin {
         seq: before.map(|pin| pin.seq).unwrap_or_default(),
         rev: landed.rev,

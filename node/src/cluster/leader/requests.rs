@@ -1,17 +1,16 @@
 //! Decisions on requests of the Pinning Service API.
 
 use ipfs_cluster_protocol::{
-    command::{Command, IfRev, Session},
+    command::{Command, Session},
     id::PeerId,
-    limits,
-    pin::{Holding, Pin, PinSpec, PinType},
+    pin::{Pin, PinSpec, PinType},
     request::{RequestId, RequestKey},
     rpc::{Done, Refusal},
     state::{StateRead, query},
 };
 use tokio::time::Instant;
 
-use super::{Leader, Miss, pins::done};
+use super::Leader;
 
 impl Leader {
     /// Accepts a request: places its pin and proposes both as one command. A request that takes
@@ -29,38 +28,17 @@ impl Leader {
             Some(key) => Some(self.take_after(&mut spec, key, deadline).await?),
             None => None,
         };
+        // What was held everywhere is placed anew.
+        let preset = preset.filter(|peers| !peers.is_empty());
         spec.check().map_err(|e| Refusal::Invalid(e.to_string()))?;
-        for _ in 0..limits::DECISIONS_MAX {
-            let cid = spec.cid;
-            let look = self.read(move |state| {
-                let pin = query::pin_by_cid(state, &cid)?;
-                Ok((pin, query::members(state)?))
-            });
-            let (current, members) = look.await?;
-            let allocations = match &preset {
-                Some(peers) if spec.holding() != Holding::Everywhere && !peers.is_empty() => {
-                    peers.clone()
-                }
-                _ => self.place(&spec, current.as_ref(), members)?,
-            };
-            let command = Command::Request {
-                id,
-                spec: spec.clone(),
-                allocations: allocations.clone(),
-                if_rev: current
-                    .as_ref()
-                    .map_or(IfRev::Absent, |pin| IfRev::Is(pin.rev)),
-                replaces,
-            };
-            match self.propose(session.clone(), command, deadline).await {
-                Ok(landed) => return Ok(done(landed, spec, allocations, current)),
-                Err(Miss::Conflict) => {}
-                Err(Miss::Refused(refusal)) => return Err(refusal),
-            }
-        }
-        Err(Refusal::Unavailable(
-            "the pin is being changed by others all the time".into(),
-        ))
+        let command = |spec, allocations, if_rev| Command::Request {
+            id,
+            spec,
+            allocations,
+            if_rev,
+            replaces,
+        };
+        self.decide(session, spec, preset, command, deadline).await
     }
 
     /// Gives a pin what it has of the one whose place it takes; tells who holds that.
@@ -80,18 +58,11 @@ impl Leader {
                 None => Ok(None),
             }
         };
-        let mut found = self.read(find).await?;
-        if found.is_none() {
-            // That there is none is said only of a state that holds all that was acknowledged.
-            let barrier = self.0.consensus.read_barrier(deadline).await;
-            barrier.map_err(|e| Refusal::Unavailable(e.to_string()))?;
-            found = self.read(find).await?;
-        }
         let Some(Pin {
             spec: old,
             allocations,
             ..
-        }) = found
+        }) = self.found_or_surely_none(find, deadline).await?
         else {
             return Err(Refusal::NotPinned);
         };
