@@ -60,7 +60,7 @@ async fn send_all(port: u16, pieces: Vec<Vec<u8>>) {
 }
 
 /// Nobody has panicked, and every peer takes writes and answers reads.
-async fn all_is_well(peers: &mut [Peer], after: &str) {
+pub(crate) async fn all_is_well(peers: &mut [Peer], after: &str) {
     for peer in peers.iter_mut() {
         assert!(peer.is_running(), "{} has ended after {after}", peer.name);
         let log = peer.log();

@@ -11,6 +11,7 @@ mod failover;
 mod foreign_cluster;
 mod foreign_pins;
 mod garbage;
+mod garbage_ipfs;
 mod leaving;
 mod links;
 mod membership;
