@@ -8,6 +8,7 @@ mod describe;
 mod health;
 mod round;
 mod situation;
+mod stuck;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,11 +1,14 @@
 //! The rounds of a leader: look at who is down, look at the pins of those, act, report.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ipfs_cluster_protocol::{
     api::{repair as api, time::Time},
     command::Command,
-    id::{MemberNo, Seq},
+    id::{MemberNo, PeerId, Seq},
     limits,
     repair::{Guard, MemberHealth, Situation, Urgency, guard, plan},
     state::{Member, PinSet, StoreError, query},
@@ -14,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     RepairParts, carry::Carrier, describe::describe, health::Health, situation::Downtimes,
+    stuck::Stuck,
 };
 use crate::{cluster::wall_clock, worker::Stop};
 
@@ -56,13 +60,16 @@ struct Rounds {
     last: Option<Instant>,
     moved: u64,
     paused: String,
+    stuck: Stuck,
 }
 
 /// A set of pins to look at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Source {
     set: PinSet,
     departed: bool,
+    /// The member that its pins are to leave.
+    leaves: Option<PeerId>,
 }
 
 /// What a round found.
@@ -88,12 +95,14 @@ impl Rounds {
             last: None,
             moved: 0,
             paused: String::new(),
+            stuck: Stuck::default(),
         }
     }
 
     /// Another peer leads: begin anew when this one does again.
     fn rest(&mut self) {
         if self.last.take().is_some() {
+            self.stuck.tell(&BTreeSet::new(), &self.parts.monitor);
             *self = Self::new(self.parts.clone());
         }
     }
@@ -127,9 +136,12 @@ impl Rounds {
         self.tell_guard(&guard);
         self.earn();
         let mut found = Found::default();
-        for source in sources(&members, &departed) {
+        let sources = sources(&members, &departed);
+        for source in &sources {
             self.work_on(source, &health, &guard, &mut found).await?;
         }
+        let sets = sources.iter().map(|source| source.set).collect();
+        self.stuck.tell(&sets, &self.parts.monitor);
         for gone in departed.iter().filter(|d| d.to_sweep) {
             let sweep = Command::Sweep { member: gone.no };
             let _ = self.parts.leader.propose_own(sweep).await;
@@ -144,15 +156,15 @@ impl Rounds {
     /// One page of a set.
     async fn work_on(
         &mut self,
-        source: Source,
+        source: &Source,
         health: &[MemberHealth],
         guard: &Guard,
         found: &mut Found,
     ) -> Result<(), crate::storage::ReadError> {
         let from = self.cursors.get(&source.set).copied().unwrap_or_default();
-        let state = self.parts.consensus.state();
+        let (state, set) = (self.parts.consensus.state(), source.set);
         let page = state
-            .read(move |s| query::pins_of(s, source.set, from, limits::LIST_PAGE_PINS))
+            .read(move |s| query::pins_of(s, set, from, limits::LIST_PAGE_PINS))
             .await?;
         self.cursors
             .insert(source.set, page.next.unwrap_or_default());
@@ -178,6 +190,14 @@ impl Rounds {
             found.urgent += 1;
             tracing::debug!(%seq, %reason, "pin lacks copies that nobody can take");
         }
+        let example = plan.stuck.first().and_then(|(seq, _)| {
+            let pin = page.items.iter().find(|pin| pin.seq == *seq)?;
+            Some(pin.spec.cid)
+        });
+        let about = source.leaves.as_ref();
+        let about = about.unwrap_or_else(|| self.parts.net.local_peer());
+        let stuck = (plan.stuck.len(), example);
+        self.stuck.observe(set, about, stuck, page.next.is_none());
         let carrier = Carrier {
             leader: &self.parts.leader,
             net: &self.parts.net,
@@ -278,6 +298,7 @@ impl Rounds {
             paused: self.paused.clone(),
             urgent: found.urgent,
             lacking: found.lacking,
+            stuck: self.stuck.count(),
             peers,
             moved: self.moved,
         });
@@ -293,15 +314,18 @@ fn sources(members: &[Member], departed: &[query::Departed]) -> Vec<Source> {
     let leaving = leaving.map(|m| Source {
         set: PinSet::Allocated(m.no),
         departed: false,
+        leaves: Some(m.peer.clone()),
     });
     let departed = departed.iter().filter(|d| d.to_place > 0);
     let departed = departed.map(|d| Source {
         set: PinSet::Allocated(d.no),
         departed: true,
+        leaves: None,
     });
     let unsettled = Source {
         set: PinSet::Unsettled,
         departed: false,
+        leaves: None,
     };
     leaving.chain(departed).chain([unsettled]).collect()
 }

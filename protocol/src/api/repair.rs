@@ -18,6 +18,9 @@ pub struct Repair {
     pub urgent: u64,
     /// Further pins that lack copies, or wait to release surplus ones.
     pub lacking: u64,
+    /// Pins that lack copies that no peer can take. Counted among the urgent ones.
+    #[serde(default)]
+    pub stuck: u64,
     /// Peers that are down or are being drained.
     pub peers: Vec<RepairPeer>,
     /// Pins given new places since the leader took over.

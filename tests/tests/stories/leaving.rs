@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use ipfs_cluster_tests::{Cluster, Peer, Setup, random};
+use ipfs_cluster_tests::{Cluster, Peer, Setup, random, until};
 
-use crate::{add, cat, tell};
+use crate::{add, cat, get, tell};
+
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A peer of a cluster takes itself out when it stops.
 fn leaving(peers: usize) -> Setup {
@@ -37,6 +40,48 @@ fn peers_leave_one_after_the_other_and_the_last_one_stays() {
         cluster.restart(0).await;
         cluster.until_status(0, &cid, "pinned", 1).await;
         assert!(cat(&cluster.peers[0], &cid).await == bytes);
+    });
+}
+
+#[test]
+fn a_drain_that_nobody_can_take_over_says_so_until_somebody_can() {
+    tell(async {
+        let mut cluster = Cluster::start(Setup::of(3)).await;
+        let bytes = random(100_000);
+        let factors = "replication-min=3&replication-max=3";
+        let cid = add(&cluster.peers[0], factors, &bytes).await;
+        cluster.until_status(0, &cid, "pinned", 3).await;
+        let lead = cluster.leader().await;
+        let goes = (lead + 1) % 3;
+        let id = cluster.peers[goes].addresses().id.clone();
+        let (code, _, error) = cluster.peers[lead].ctl(&["peers", "rm", &id]);
+        assert_eq!(code, 0, "{error}");
+        let alerts = || async {
+            let alerts = get(&cluster.peers[lead], "/health/alerts").await;
+            let mut ours = alerts.as_array().unwrap().iter();
+            ours.find(|alert| alert["name"] == "repair").cloned()
+        };
+        let alert = until("an alert", LIMIT, || async { alerts().await.ok_or("none") }).await;
+        assert_eq!(alert["peer"], id.as_str(), "{alert}");
+        let text = alert["value"].as_str().unwrap();
+        assert!(
+            text.starts_with("1 pins lack copies") && text.contains(&cid),
+            "{text}"
+        );
+        assert_eq!(get(&cluster.peers[lead], "/repair").await["stuck"], 1);
+
+        // Two copies will do after all: it can go, and there is nothing to tell any more.
+        let path = format!("/pins/{cid}?replication-min=2&replication-max=2");
+        let answer = cluster.peers[lead].rest("POST", &path).await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        until("the alert is over", LIMIT, || async {
+            alerts()
+                .await
+                .map_or(Ok(()), |alert| Err(alert.to_string()))
+        })
+        .await;
+        assert_eq!(cluster.peers[goes].ended().await, Some(0));
+        assert!(cat(&cluster.peers[lead], &cid).await == bytes);
     });
 }
 
