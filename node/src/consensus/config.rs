@@ -62,6 +62,9 @@ impl Profile {
             max_payload_entries: 1024,
             // Followers sync while the leader does.
             broadcast_submitted_on_append: Some(true),
+            // So they may hold entries that the leader lost in a crash: one that led on in its old
+            // term would give their numbers to other entries.
+            enable_leader_restore: Some(false),
             removed_leader_step_down: openraft::StepDownPolicy::After(heartbeat * 2),
             api_channel_size: Some(4096),
             notification_channel_size: Some(4096),

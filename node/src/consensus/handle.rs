@@ -90,6 +90,8 @@ pub(super) struct Inner {
     pub(super) links: Arc<dyn Links>,
     pub(super) sessions: Sessions,
     pub(super) status: watch::Sender<RaftStatus>,
+    /// Why openraft stopped, when nobody had asked it to.
+    pub(super) broken: watch::Sender<Option<String>>,
     pub(super) identity: watch::Sender<Option<Identity>>,
     pub(super) members: watch::Sender<Members>,
     pub(super) hold_time: Arc<AtomicBool>,
@@ -135,6 +137,20 @@ impl Consensus {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<RaftStatus> {
         self.0.status.subscribe()
+    }
+
+    /// Waits until the consensus has stopped by itself, and says why: the log or the state could not
+    /// be written. This process can promise nothing any more; only a new start knows what is on the
+    /// disk.
+    pub async fn broken(&self) -> String {
+        let mut broken = self.0.broken.subscribe();
+        let found = broken.wait_for(Option::is_some).await;
+        let found = found.ok().and_then(|why| why.clone());
+        match found {
+            Some(why) => why,
+            // The sender is in `self`.
+            None => std::future::pending().await,
+        }
     }
 
     /// Who this peer is; none before it has formed or joined a cluster.
@@ -368,6 +384,7 @@ impl Consensus {
             links,
             sessions,
             status: watch::Sender::new(status),
+            broken: watch::Sender::new(None),
             identity: watch::Sender::new(None),
             agreement: Agreement::new(members.subscribe()),
             members,

@@ -101,7 +101,11 @@ impl Consensus {
             heard: inner.heard.clone(),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(status::follow(raft.clone(), inner.status.clone()));
+        tasks.spawn(status::follow(
+            raft.clone(),
+            inner.status.clone(),
+            inner.broken.clone(),
+        ));
         tasks.spawn(status::recover(raft, inner.status.clone()));
         tasks.spawn(membership::lead(core.clone()));
         let news = inner.links.heard_epoch();

@@ -6,7 +6,7 @@ use ipfs_cluster_protocol::{
     id::{LogIndex, PeerId},
     mutation::{Mutation, planted},
 };
-use openraft::{ServerState, async_runtime::WatchReceiver};
+use openraft::{ServerState, async_runtime::WatchReceiver, error::Fatal};
 use tokio::sync::watch;
 
 use super::{
@@ -105,13 +105,18 @@ fn of(m: &RaftMetrics, recovering: bool) -> RaftStatus {
     }
 }
 
-/// Keeps `status` up to date until openraft stops.
-pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
+/// Keeps `status` up to date until openraft stops; when nobody has stopped it, `broken` says why it
+/// has.
+pub(super) async fn follow(
+    raft: Raft,
+    status: watch::Sender<RaftStatus>,
+    broken: watch::Sender<Option<String>>,
+) {
     let mut metrics = raft.metrics();
     loop {
         let (now, running) = {
             let m = metrics.borrow_watched();
-            (of(&m, true), m.running_state.is_ok())
+            (of(&m, true), m.running_state.clone())
         };
         status.send_if_modified(|old| {
             // Decided under the lock: what others write must never be overwritten.
@@ -124,8 +129,13 @@ pub(super) async fn follow(raft: Raft, status: watch::Sender<RaftStatus>) {
             *old = now;
             changed
         });
-        if !running || metrics.changed().await.is_err() {
+        if running.is_err() || metrics.changed().await.is_err() {
             status.send_modify(|s| s.role = Role::Stopped);
+            if let Err(e @ (Fatal::StorageError(_) | Fatal::Panicked)) = running {
+                broken.send_replace(Some(format!(
+                    "the consensus has stopped: {e}. Look after the disk, then start again"
+                )));
+            }
             return;
         }
     }

@@ -122,6 +122,7 @@ impl RunningNode {
             biased;
             () = serving::removed(self.consensus.clone(), self.net.clone(), own) => Exit::Removed,
             outvoted = self.consensus.agreement().outvoted() => Exit::Failed(outvoted.to_string()),
+            reason = self.consensus.broken() => Exit::Failed(reason),
             Some(reason) = self.failures.recv() => Exit::Failed(reason),
             ended = self.workers.ended() => Exit::Failed(ended.to_string()),
         }
