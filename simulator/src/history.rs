@@ -113,8 +113,51 @@ pub struct Request {
     pub ask: Ask,
     /// When it was sent.
     pub from: Micros,
+    /// From when on the pin that it makes may be over by itself; none if it never is.
+    pub may_expire: Option<Micros>,
     /// The answer and when it came.
     pub answer: Option<(Micros, Answer)>,
+}
+
+/// A write that was answered sooner than this was not repeated: its answer names the entry that did
+/// it. The answer of one that a peer had to send again may name the entry of the repeat, which did
+/// nothing because the first try had.
+const NO_REPEAT_US: Micros = 30_000;
+
+impl Request {
+    /// Whether the entry that the answer names is surely the one that did it, not a later one.
+    #[must_use]
+    pub fn names_its_entry(&self) -> bool {
+        let answered = self.answer.as_ref().map(|(to, _)| *to);
+        answered.is_some_and(|to| to < self.from + NO_REPEAT_US)
+    }
+}
+
+/// Marks the updates that may have inherited the end of the pin whose options they took.
+pub fn inherit_ends(history: &mut [Request]) {
+    loop {
+        let mut mortal: BTreeMap<u64, Micros> = BTreeMap::new();
+        for request in history.iter() {
+            if let Some(at) = request.may_expire {
+                let first = mortal.entry(request.cid).or_insert(at);
+                *first = at.min(*first);
+            }
+        }
+        let mut changed = false;
+        for request in history.iter_mut() {
+            let Ask::Update { from } = request.ask else {
+                continue;
+            };
+            let end = mortal.get(&from).copied();
+            if end.is_some_and(|end| request.may_expire.is_none_or(|at| at > end)) {
+                request.may_expire = end;
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
+    }
 }
 
 /// All requests of a run. Cheap to clone.
@@ -140,5 +183,31 @@ impl History {
         if let Some(request) = self.lock().get_mut(number) {
             request.answer = Some((at, answer));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_inherit_the_end_of_their_source() {
+        let request = |cid, ask, may_expire| Request {
+            peer: 1,
+            cid,
+            ask,
+            from: 1,
+            may_expire,
+            answer: None,
+        };
+        let mut history = [
+            request(3, Ask::Update { from: 2 }, None),
+            request(2, Ask::Update { from: 1 }, None),
+            request(1, Ask::Pin, Some(9)),
+            request(4, Ask::Update { from: 5 }, None),
+        ];
+        inherit_ends(&mut history);
+        let ends = history.map(|request| request.may_expire);
+        assert_eq!(ends, [Some(9), Some(9), Some(9), None]);
     }
 }

@@ -126,6 +126,7 @@ impl Host {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            .on_thread_unpark(interpose::clock_moved)
             .build()?;
         let clock = runtime.block_on(async { Instant::now() });
         let main = {

@@ -40,6 +40,9 @@ thread_local! {
     static DOMAIN: Cell<usize> = const { Cell::new(0) };
     static WALL_OFFSET_NS: Cell<i64> = const { Cell::new(0) };
     static DRIVER_NS: Cell<u64> = const { Cell::new(0) };
+    /// What a runtime's clock shows, until it may have moved: asking tokio for it costs ten times
+    /// as much, and everybody asks all the time.
+    static KNOWN_NS: Cell<Option<u64>> = const { Cell::new(None) };
     static ANCHOR: Cell<Option<std::time::Instant>> = const { Cell::new(None) };
 }
 
@@ -71,6 +74,12 @@ pub fn enable(seed: u64) {
 pub(crate) fn enter(domain: usize, wall_offset_ns: i64) {
     DOMAIN.set(domain.min(DOMAINS_MAX - 1));
     WALL_OFFSET_NS.set(wall_offset_ns);
+    KNOWN_NS.set(None);
+}
+
+/// A runtime's clock may have moved: it does when the runtime has nothing to do, and only then.
+pub(crate) fn clock_moved() {
+    KNOWN_NS.set(None);
 }
 
 /// Moves the time that is seen outside of any runtime.
@@ -81,6 +90,9 @@ pub(crate) fn set_driver_time(ns: u64) {
 /// Nanoseconds since the start: inside a runtime its paused clock's, outside the driver's.
 #[must_use]
 pub fn virtual_ns() -> u64 {
+    if let Some(known) = KNOWN_NS.get() {
+        return known;
+    }
     if ASKING.replace(true) {
         return DRIVER_NS.get();
     }
@@ -90,7 +102,9 @@ pub fn virtual_ns() -> u64 {
             let since = tokio::time::Instant::now()
                 .into_std()
                 .saturating_duration_since(anchor);
-            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+            let now = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+            KNOWN_NS.set(Some(now));
+            now
         }
         _ => DRIVER_NS.get(),
     };
@@ -132,6 +146,12 @@ fn getrandom_02(_: &mut [u8]) -> bool {
     false
 }
 
+/// What a right wall clock shows at a virtual time, in milliseconds since the Unix epoch.
+#[must_use]
+pub fn wall_ms(virtual_us: u64) -> u64 {
+    WALL_BASE_NS / 1_000_000 + virtual_us / 1_000
+}
+
 /// Nanoseconds of the machine's own monotonic clock, to measure how fast a run was.
 #[must_use]
 pub fn machine_ns() -> u64 {
@@ -156,6 +176,24 @@ fn read_clock(id: libc::clockid_t) -> u64 {
     unsafe { libc::clock_gettime(id, &raw mut at) };
     at.tv_sec.unsigned_abs() * 1_000_000_000 + at.tv_nsec.unsigned_abs()
 }
+
+/// Keeps memory that was freed, since it is wanted again at once: one heap that is grown in large
+/// steps and never trimmed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn keep_memory() {
+    for (option, value) in [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_MMAP_THRESHOLD, 32 << 20),
+        (libc::M_TRIM_THRESHOLD, 1 << 30),
+        (libc::M_TOP_PAD, 16 << 20),
+    ] {
+        // SAFETY: `mallopt` takes two numbers; one that it does not know is refused.
+        unsafe { libc::mallopt(option, value) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn keep_memory() {}
 
 /// Asks the kernel to place stack, heap and mappings at fixed addresses after the next `exec`.
 /// Returns whether this process already runs so.

@@ -13,6 +13,8 @@ pub struct Planted {
     pub mutation: Mutation,
     /// What goes wrong, in words.
     pub about: &'static str,
+    /// The scenario that provokes what it spoils.
+    pub scenario: &'static str,
     /// How it is found; none as long as nothing finds it.
     pub found: Option<Found<'static>>,
 }
@@ -20,8 +22,8 @@ pub struct Planted {
 /// What finds a planted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'a> {
-    /// This property, by `explore` in this seed: the first one that does, from 0.
-    Explore(&'a str, u64),
+    /// This property, by the scenario within so many seeds, counted from 0.
+    Run(&'a str, u64),
     /// This property, by `core --seed 1` within [`CORE_STEPS`].
     Core(&'a str),
 }
@@ -33,12 +35,14 @@ const fn planted(
     name: &'static str,
     mutation: Mutation,
     about: &'static str,
+    scenario: &'static str,
     found: Option<Found<'static>>,
 ) -> Planted {
     Planted {
         name,
         mutation,
         about,
+        scenario,
         found,
     }
 }
@@ -49,115 +53,134 @@ pub const TABLE: &[Planted] = &[
         "vote-not-synced",
         Mutation::VoteNotSynced,
         "a vote is remembered, and forgotten with the process",
-        None,
+        "blackout",
+        Some(Found::Run("election-safety", 2)),
     ),
     planted(
         "append-acked-before-fsync",
         Mutation::AppendAckedBeforeFsync,
         "entries count as written before they are on the disk",
-        None,
+        "slow-blackout",
+        Some(Found::Run("leader-completeness", 2)),
     ),
     planted(
         "truncate-not-written",
         Mutation::TruncateNotWritten,
         "what was cut off the log is there again after a restart",
-        None,
+        "deposed",
+        Some(Found::Run("all-serve", 4)),
     ),
     planted(
         "stale-read-as-linearizable",
         Mutation::StaleReadAsLinearizable,
         "a linearizable read asks nobody what is committed",
-        None,
+        "zone-cut",
+        Some(Found::Run("pins-are-linearizable", 2)),
     ),
     planted(
         "read-does-not-wait",
         Mutation::ReadDoesNotWait,
         "a linearizable read does not wait until its peer has applied what is committed",
-        None,
+        "zone-cut",
+        Some(Found::Run("reads-never-go-back", 2)),
     ),
     planted(
         "unknown-told-as-refused",
         Mutation::UnknownToldAsRefused,
         "a write of which nobody knows what became is told as refused",
+        "lost-quorum",
         None,
     ),
     planted(
         "state-before-recovery",
         Mutation::StateBeforeRecovery,
         "the state is served while it may be older than before the last stop",
-        None,
+        "restart-alone",
+        Some(Found::Run("reads-never-go-back", 8)),
     ),
     planted(
         "apply-by-local-clock",
         Mutation::ApplyByLocalClock,
         "entries are stamped by the clock of whoever applies them",
-        None,
+        "calm",
+        Some(Found::Run("equal-state", 2)),
     ),
     planted(
         "log-time-may-fall",
         Mutation::LogTimeMayFall,
         "log time follows the leader's clock backwards",
+        "swarm",
         Some(Found::Core("log-time-never-falls")),
     ),
     planted(
         "apply-without-if-rev",
         Mutation::ApplyWithoutIfRev,
         "a command that was decided from an older state is applied",
+        "swarm",
         Some(Found::Core("decided-from-the-present-state")),
     ),
     planted(
         "repeat-applied-twice",
         Mutation::RepeatAppliedTwice,
         "a command that is repeated in its session is applied again",
+        "swarm",
         Some(Found::Core("applied-once-per-session")),
     ),
     planted(
         "set-edit-forgotten",
         Mutation::SetEditForgotten,
         "the sets that a pin leaves still name it",
+        "swarm",
         Some(Found::Core("sound-state")),
     ),
     planted(
         "snapshot-one-short",
         Mutation::SnapshotOneShort,
         "the state sent to a peer claims the entry before its last",
-        None,
+        "short-log",
+        Some(Found::Run("all-serve", 2)),
     ),
     planted(
         "node-id-reused",
         Mutation::NodeIdReused,
         "a peer that lost its log comes back under its old node ID",
-        None,
+        "wiped",
+        Some(Found::Run("leader-completeness", 2)),
     ),
     planted(
         "expiry-by-wrong-clock",
         Mutation::ExpiryByWrongClock,
         "pins expire by the leader's clock, however wrong",
+        "swarm",
         Some(Found::Core("nothing-expires-early")),
     ),
     planted(
         "repair-without-guard",
         Mutation::RepairWithoutGuard,
         "repair goes on however many peers are down",
+        "swarm",
         Some(Found::Core("repair-keeps-the-guard")),
     ),
     planted(
         "release-on-gossip",
         Mutation::ReleaseOnGossip,
         "a peer is let go without asking whether the others hold the pin",
-        None,
+        "drain-to-full",
+        Some(Found::Run("make-before-break", 4)),
     ),
     planted(
         "delta-dropped-without-digest",
         Mutation::DeltaDroppedWithoutDigest,
         "some changes of a status table get lost, and digests are not compared",
+        "swarm",
         Some(Found::Core("tables-converge")),
     ),
     planted(
         "unpin-on-absence",
         Mutation::UnpinOnAbsence,
         "what the state does not know is unpinned",
-        None,
+        "kubo-trouble",
+        Some(Found::Run("foreign-pins-stay", 2)),
     ),
 ];
 
@@ -166,7 +189,9 @@ pub const TABLE: &[Planted] = &[
 pub fn row(planted: &Planted, found: Option<Found<'_>>) -> String {
     let found = match found {
         None => "not found yet | –".to_owned(),
-        Some(Found::Explore(by, seed)) => format!("`{by}` | {}", seed + 1),
+        Some(Found::Run(by, seeds)) => {
+            format!("`{by}` in `{}` | {seeds}", planted.scenario)
+        }
         Some(Found::Core(by)) => format!("`{by}` of the pure core | 1"),
     };
     format!("| `{}` | {} | {found} |", planted.name, planted.about)

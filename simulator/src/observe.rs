@@ -132,6 +132,8 @@ pub struct Observer {
     /// The Kubos beside peers.
     kubos: BTreeMap<HostId, NodeSlot>,
     inbox: Inbox,
+    /// The life of each peer that was looked at last.
+    lives: BTreeMap<HostId, u64>,
 }
 
 impl Observer {
@@ -142,11 +144,12 @@ impl Observer {
             slots,
             kubos,
             inbox: Inbox::default(),
+            lives: BTreeMap::new(),
         }
     }
 
     /// What there is to see after a step.
-    pub fn step(&self, sim: &Simulation) -> Vec<Seen> {
+    pub fn step(&mut self, sim: &Simulation) -> Vec<Seen> {
         let mut seen = self.inbox.take();
         for (slot, peer) in self.slots.iter().zip(1..) {
             let (Some(host), Some(handles)) = (sim.host(peer), slot.handles()) else {
@@ -157,7 +160,9 @@ impl Observer {
                 let status = handles.consensus.status().borrow().clone();
                 seen.push(Seen::Raft { peer, life, status });
             }
-            if sim.now().is_multiple_of(STATE_EVERY_US) {
+            // What a peer makes of its disk is seen at once, before the others have told it more.
+            let born = self.lives.insert(peer, life) != Some(life);
+            if born || sim.now().is_multiple_of(STATE_EVERY_US) {
                 let look = Look {
                     peer,
                     life,

@@ -35,6 +35,7 @@ pub fn make_repeatable() -> io::Result<()> {
         eprintln!("warning: addresses are random here, so a run may not replay exactly");
     }
     if clean {
+        interpose::keep_memory();
         return Ok(());
     }
     let error = Command::new("/proc/self/exe")

@@ -17,7 +17,7 @@ use crate::{
 /// How hard to try.
 #[derive(Debug, Args)]
 pub(super) struct MutationsArgs {
-    /// Seeds of `explore` per fault at most, from 0.
+    /// Seeds per fault at most, from 0, of the scenario that provokes it.
     #[arg(long, default_value_t = 50)]
     seeds: u64,
     /// Real time per fault at most.
@@ -40,7 +40,7 @@ pub(super) fn execute(args: &MutationsArgs) -> anyhow::Result<ExitCode> {
         let found = search(planted, args)?;
         missed += usize::from(found.is_none());
         let found = found.as_ref().map(|(by, seed)| match seed {
-            Some(seed) => Found::Explore(by, *seed),
+            Some(seed) => Found::Run(by, *seed + 1),
             None => Found::Core(by),
         });
         println!("{}", mutate::row(planted, found));
@@ -64,7 +64,9 @@ fn search(
             break;
         }
         let number = seed.to_string();
-        let by = violated(&["run", "--seed", &number, "--mutate", planted.name])?;
+        let scenario = planted.scenario;
+        let run = ["run", "--scenario", scenario, "--seed", &number];
+        let by = violated(&[&run[..], &["--mutate", planted.name]].concat())?;
         if let Some(by) = by {
             return Ok(Some((by, Some(seed))));
         }

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::{
     scenario::Scenario,
     span::Span,
-    what_if::{self, Answer, Assumptions},
+    what_if::{self, Answer, Assumptions, Sizes},
 };
 
 /// Bytes of an export at most.
@@ -29,6 +29,9 @@ pub(super) struct WhatIf {
     /// With --state: how large each pin is taken to be, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1, requires = "state")]
     pin_mib: u64,
+    /// With --state: a list of what is known of sizes, a CID and its bytes per line.
+    #[arg(long, value_name = "FILE", requires = "state")]
+    sizes: Option<PathBuf>,
     /// With --state: pins that repair may move per second.
     #[arg(long, value_name = "N", default_value_t = 50.0, requires = "state")]
     pins_per_second: f64,
@@ -40,8 +43,10 @@ pub(super) fn execute(
     mut scenario: Scenario,
     seed: u64,
 ) -> anyhow::Result<ExitCode> {
+    let sizes = args.sizes.as_deref().map(read_list).transpose()?;
     let assumptions = Assumptions {
         pin_bytes: args.pin_mib << 20,
+        sizes: sizes.unwrap_or_default(),
         pins_per_second: args.pins_per_second,
         factors: (-1, -1),
     };
@@ -52,10 +57,13 @@ pub(super) fn execute(
     scenario.peers = set.peers.len();
     scenario.draw(&mut crate::world::Rng::new(seed, "scenario"));
     println!("{}\n", scenario.about);
+    let pins = set.pins.iter();
+    let known = pins.filter(|pin| assumptions.sizes.contains_key(&pin.spec.cid));
     println!(
-        "{} pins on {} peers; each is taken to be {} MiB, links to carry {} Mbit/s:",
+        "{} pins on {} peers; {} are as large as listed, the others taken to be {} MiB, links to carry {} Mbit/s:",
         set.pins.len(),
         set.peers.len(),
+        known.count(),
         args.pin_mib,
         scenario.network.mbit
     );
@@ -64,6 +72,13 @@ pub(super) fn execute(
     }
     print(&what_if::answer(&set, &scenario, &assumptions));
     Ok(ExitCode::SUCCESS)
+}
+
+fn read_list(path: &Path) -> anyhow::Result<Sizes> {
+    let name = path.display();
+    let bytes = read(path).with_context(|| name.to_string())?;
+    let text = String::from_utf8(bytes).with_context(|| name.to_string())?;
+    what_if::read_sizes(&text).map_err(|why| anyhow::anyhow!("{name}: {why}"))
 }
 
 fn print(answer: &Answer) {

@@ -55,9 +55,7 @@ impl Inode {
     pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> usize {
         let rest = self.live.get(index(offset)..).unwrap_or_default();
         let n = out.len().min(rest.len());
-        for (to, from) in out.iter_mut().zip(rest) {
-            *to = *from;
-        }
+        out[..n].copy_from_slice(&rest[..n]);
         n
     }
 

@@ -3,6 +3,7 @@
 //! | property | file | from |
 //! |---|---|---|
 //! | at most one leader per term | `election_safety` | Raft §5.2 |
+//! | a peer's term never falls, nor is it forgotten | `term_never_falls` | Raft §5.1, persistent state |
 //! | one entry per index and term, with one past | `log_matching` | Raft §5.3 |
 //! | what is committed is in the log of later leaders | `leader_completeness` | Raft §5.4 |
 //! | equal state at equal index | `equal_state` | Raft §5.4.3, state machine safety |
@@ -14,6 +15,7 @@
 //! | the last copy of a pin is not let go | `no_cid_lost` | |
 //! | a replacement holds before a pin is taken away | `make_before_break` | |
 //! | nothing is unpinned that the cluster did not order | `ordered_unpins` | |
+//! | what users pinned past the cluster stays | `foreign_pins_stay` | |
 //! | connections, bytes under way, memory are bounded | `bounded_load` | |
 //!
 //! `holders` is what several of them remember. What clients were promised is `oracle`'s (what a peer
@@ -24,6 +26,7 @@ mod applied_never_falls;
 mod bounded_load;
 mod election_safety;
 mod equal_state;
+mod foreign_pins_stay;
 mod holders;
 mod leader_completeness;
 mod log_matching;
@@ -34,6 +37,7 @@ mod ordered_unpins;
 mod placement;
 mod replica_bounds;
 mod sound_state;
+mod term_never_falls;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +83,7 @@ impl Invariants {
         let machines = Machines(machines);
         Self(vec![
             Box::new(election_safety::ElectionSafety::default()),
+            Box::new(term_never_falls::TermNeverFalls::default()),
             Box::new(log_matching::LogMatching::default()),
             Box::new(leader_completeness::LeaderCompleteness::default()),
             Box::new(equal_state::EqualState::default()),
@@ -90,6 +95,7 @@ impl Invariants {
             Box::new(no_cid_lost::NoCidLost::default()),
             Box::new(make_before_break::MakeBeforeBreak::new(machines.clone())),
             Box::new(ordered_unpins::OrderedUnpins::new(machines)),
+            Box::new(foreign_pins_stay::ForeignPinsStay::default()),
             Box::new(bounded_load::BoundedLoad),
         ])
     }

@@ -12,7 +12,7 @@ use ipfs_cluster_node::{
     ipfs::embedded::{self, Embedded},
 };
 
-use super::{NodeSlot, answer::Body, library::config, routes};
+use super::{NodeSlot, answer::Body, foreign, library::config, routes};
 use crate::{host::Program, scenario::IpfsTrouble};
 
 /// Port of the RPC.
@@ -31,6 +31,7 @@ impl Kubo {
     async fn run(self, env: Env) -> Result<(), String> {
         let node = embedded::start(config(), &env).await;
         let node = node.map_err(|e| e.to_string())?;
+        foreign::pin(&node).await.map_err(|e| e.to_string())?;
         self.slot.put(Some(node.clone()));
         let address = Addr::Tcp("0.0.0.0".to_owned(), RPC_PORT);
         let listening = env.listen.listen(address).await;

@@ -2,6 +2,7 @@
 //! library, a node outside the cluster that has all content, and a Kubo as its RPC shows it.
 
 mod answer;
+mod foreign;
 mod kubo;
 mod library;
 mod pinning;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipfs_cluster_node::ipfs::embedded::Embedded;
 
+pub use foreign::foreign_pins;
 pub use kubo::{Kubo, RPC_PORT};
 pub use library::Library;
 

@@ -23,6 +23,9 @@ pub(super) struct Half {
     pub(super) fin_arrived: bool,
     /// When the last packet of this direction arrives: none overtakes another.
     pub(super) last_arrival: Micros,
+    /// The last segment, which later writes of the same step join: the step, and its place in the
+    /// queue.
+    pub(super) segment: Option<(Micros, Micros, u64)>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }

@@ -82,6 +82,20 @@ impl Links {
         self.cut.contains(&(from, to))
     }
 
+    /// `len` more bytes go with a segment that leaves now; returns when they arrive at the earliest.
+    pub(super) fn occupy(
+        &mut self,
+        (from, to): (HostId, HostId),
+        len: usize,
+        now: Micros,
+    ) -> Micros {
+        let link = self.get(from, to);
+        let wire = (len as u64).saturating_mul(1_000_000) / link.bytes_per_second.max(1);
+        let busy = self.busy_until.entry((from, to)).or_default();
+        *busy = now.max(*busy).saturating_add(wire);
+        busy.saturating_add(link.latency_us.0)
+    }
+
     /// When `len` bytes sent now arrive.
     pub(super) fn arrival(
         &mut self,

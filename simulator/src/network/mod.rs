@@ -4,7 +4,7 @@
 //! clients.rs    the client library      ┐
 //! transport.rs  libp2p's transport      │
 //! sockets.rs    listen and connect doors├─ pipe.rs (streams) ─ mod.rs (packets) ─ links.rs
-//!                                       ┘                      conn.rs
+//!                                       ┘                      conn.rs, segments.rs
 //! ```
 //!
 //! Every host has one address; whatever address it listens on (any, loopback, its own), it is
@@ -15,6 +15,7 @@ mod clients;
 mod conn;
 mod links;
 mod pipe;
+mod segments;
 mod sockets;
 mod transport;
 
@@ -253,27 +254,6 @@ impl Network {
     fn enqueue(&mut self, at: Micros, packet: Packet) {
         self.sent += 1;
         self.queue.insert((at, self.sent), packet);
-    }
-
-    fn send(&mut self, id: ConnId, from: usize, body: Body) {
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let len = match &body {
-            Body::Data(bytes) => bytes.len(),
-            _ => 0,
-        };
-        let direction = conn.direction(from);
-        let at = self.links.arrival(direction, len, self.now, &mut self.rng);
-        let half = &mut conn.halves[from];
-        half.last_arrival = half.last_arrival.max(at);
-        let at = half.last_arrival;
-        let packet = Packet {
-            conn: id,
-            from,
-            body,
-        };
-        self.enqueue(at, packet);
     }
 
     fn arrive(&mut self, packet: Packet, trace: &mut Trace) {

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    io,
+    io::{self, Read as _},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -40,10 +40,7 @@ impl Pipe {
         let (me, other) = conn.direction(self.end);
         let half = &mut conn.halves[1 - self.end];
         if !half.inbox.is_empty() {
-            let n = out.len().min(half.inbox.len());
-            for (to, from) in out.iter_mut().zip(half.inbox.drain(..n)) {
-                *to = from;
-            }
+            let n = half.inbox.read(out)?;
             if links.is_cut(me, other) {
                 half.unacknowledged += n;
             } else {

@@ -44,6 +44,7 @@ pub fn judge(
             from: at,
             to: Some(at + 1),
             index: None,
+            exact: true,
             kind: Kind::Read(last),
         });
         let what = match search::explain(&operations) {
@@ -107,6 +108,7 @@ mod tests {
             cid,
             ask,
             from,
+            may_expire: None,
             answer,
         }
     }
@@ -159,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_ends_by_itself_when_its_time_is_over_and_not_before() {
+        let mut pin = request(Ask::Pin, 1, done(2, 5));
+        pin.may_expire = Some(50);
+        let read = |at| request(READ, at, seen(at + 1, None));
+        assert_eq!(verdict(&[pin.clone()], None), Ok(()));
+        assert_eq!(verdict(&[pin.clone()], Some(0)), Ok(()));
+        assert_eq!(verdict(&[pin.clone(), read(60)], None), Ok(()));
+        let early = Err("pins-are-linearizable");
+        assert_eq!(verdict(&[pin.clone(), read(40)], None), early);
+        // Another pin of the CID does not end with it.
+        let again = request(Ask::Pin, 3, done(4, 6));
+        assert_eq!(verdict(&[pin, again], None), LOST);
+    }
+
+    #[test]
     fn an_unanswered_pin_may_come_late() {
         let history = [
             request(Ask::Pin, 1, None),
@@ -206,6 +223,17 @@ mod tests {
         };
         assert_eq!(verdict(&history(5, 6), Some(1)), Ok(()));
         assert_eq!(verdict(&history(6, 5), Some(1)), LOST);
+    }
+
+    #[test]
+    fn a_write_that_was_repeated_may_stand_before_the_entry_it_names() {
+        let pin = |to, index| request(Ask::Pin, 1, done(to, index));
+        let unpin = request(Ask::Unpin, 2, done(3, 6));
+        assert_eq!(verdict(&[pin(9, 7), unpin.clone()], None), LOST);
+        let late = 100_000;
+        let history = [pin(late, 7), unpin];
+        let judged = judge(&history, &BTreeMap::new(), 2 * late);
+        assert_eq!(judged.map_err(|v| v.property), Ok(0));
     }
 
     #[test]

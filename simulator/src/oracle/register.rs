@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Write(Tag),
     /// Clears it.
     Clear,
+    /// Clears it, if this is what it holds: that pin's time is over.
+    Expire(Tag),
     /// Shows it.
     Read(Option<Tag>),
 }
@@ -29,6 +31,8 @@ pub(super) struct Operation {
     pub(super) to: Option<Micros>,
     /// The entry of a write; the entry that a read has seen at least.
     pub(super) index: Option<LogIndex>,
+    /// Whether a write was done by that entry, not perhaps by an earlier one.
+    pub(super) exact: bool,
     pub(super) kind: Kind,
 }
 
@@ -64,6 +68,7 @@ pub(super) fn registers(
                 let tag = Tag(number);
                 if request.answer.is_some() || seen.contains(&tag) {
                     add(&mut all, request.cid, pin(request, tag));
+                    add(&mut all, request.cid, expiry(request, tag));
                 }
                 if let Ask::Update { from } = request.ask {
                     add(&mut all, from, missed(request));
@@ -103,6 +108,7 @@ fn read(request: &Request, cid: u64) -> Option<Operation> {
         from: request.from,
         to: Some(*to),
         index: *index,
+        exact: true,
         kind: Kind::Read(pins.get(&cid).copied()),
     })
 }
@@ -116,6 +122,7 @@ fn missed(request: &Request) -> Option<Operation> {
         from: request.from,
         to: Some(*to),
         index: None,
+        exact: true,
         kind: Kind::Read(None),
     })
 }
@@ -131,9 +138,20 @@ fn unpin(request: &Request) -> Vec<Operation> {
         from: request.from,
         to,
         index,
+        exact: request.names_its_entry(),
         kind: Kind::Clear,
     };
     [clear].into_iter().chain(missed(request)).collect()
+}
+
+fn expiry(request: &Request, tag: Tag) -> Option<Operation> {
+    Some(Operation {
+        from: request.may_expire?.max(request.from),
+        to: None,
+        index: None,
+        exact: true,
+        kind: Kind::Expire(tag),
+    })
 }
 
 fn pin(request: &Request, tag: Tag) -> Option<Operation> {
@@ -146,6 +164,7 @@ fn pin(request: &Request, tag: Tag) -> Option<Operation> {
         from: request.from,
         to,
         index,
+        exact: request.names_its_entry(),
         kind: Kind::Write(tag),
     })
 }

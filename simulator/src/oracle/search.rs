@@ -49,7 +49,7 @@ impl Point {
         self.answered += usize::from(operation.to.is_some());
         match operation.kind {
             Kind::Write(tag) => self.value = Some(tag),
-            Kind::Clear => self.value = None,
+            Kind::Clear | Kind::Expire(_) => self.value = None,
             Kind::Read(_) => {}
         }
     }
@@ -88,7 +88,7 @@ impl Frontier {
         }
         match (operation.index, self.entry) {
             (Some(index), Some(entry)) if operation.is_read() => index < entry,
-            (Some(index), Some(entry)) => index <= entry,
+            (Some(index), Some(entry)) => index <= entry || !operation.exact,
             _ => true,
         }
     }
@@ -109,7 +109,12 @@ fn next(operations: &[Operation], mut point: Point) -> (Point, Vec<Point>) {
     }
     let frontier = Frontier::of(operations, &point);
     let writes = operations.iter().enumerate().filter(|(n, operation)| {
-        !operation.is_read() && !point.has(*n) && frontier.admits(operation)
+        let possible = match operation.kind {
+            Kind::Read(_) => false,
+            Kind::Expire(tag) => point.value == Some(tag),
+            Kind::Write(_) | Kind::Clear => true,
+        };
+        possible && !point.has(*n) && frontier.admits(operation)
     });
     let after = writes.map(|(n, operation)| {
         let mut after = point.clone();
@@ -163,6 +168,7 @@ fn describe(operations: &[Operation], point: &Point) -> String {
             Kind::Read(None) => "an answer that it is not pinned".to_owned(),
             Kind::Write(tag) => format!("the acknowledged pin {tag}"),
             Kind::Clear => "an acknowledged unpin".to_owned(),
+            Kind::Expire(tag) => format!("the end of {tag}"),
         });
     let stuck = stuck.collect::<Vec<_>>().join(", ");
     let value = match point.value {
@@ -192,6 +198,7 @@ mod tests {
             from,
             to: (to > 0).then_some(to),
             index: None,
+            exact: true,
             kind,
         }
     }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use ipfs_cluster_protocol::pin::Pin;
 
 use super::{Run, micros, violated};
-use crate::{history::Tag, invariants::Violation, oracle};
+use crate::{
+    history::{self, Tag},
+    invariants::Violation,
+    oracle,
+};
 
 /// The peers are looked at once a second.
 const LOOK: Duration = Duration::from_secs(3);
@@ -40,7 +44,8 @@ impl Run {
         });
         let pins = pins.collect();
         self.strangers_are_apart()?;
-        let history = self.workload.history().lock().clone();
+        let mut history = self.workload.history().lock().clone();
+        history::inherit_ends(&mut history);
         let given_up = oracle::judge(&history, &pins, self.sim.now())?;
         if given_up > 0 {
             self.tell(&format!("{given_up} CIDs took too long to judge"));

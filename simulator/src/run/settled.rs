@@ -14,8 +14,10 @@ use ipfs_cluster_protocol::{
 
 use super::{Run, violated};
 use crate::{
+    interpose,
     invariants::Violation,
     observe::View,
+    scenario::EXPIRY_INTERVAL,
     world::{HostId, Micros},
 };
 
@@ -60,6 +62,7 @@ impl Run {
             return unmet("all-serve", "a peer was not looked at yet".to_owned());
         }
         self.same_members(&views)?;
+        nothing_is_overdue(&views)?;
         if self.workload.has_content() {
             self.pins_are_held(&views)?;
         }
@@ -150,6 +153,23 @@ fn one_leader(statuses: &BTreeMap<HostId, RaftStatus>) -> Result<(), Violation> 
     }
     let what = format!("peers {leaders:?} lead, {} are followed", followed.len());
     Err(violated("one-leader", what))
+}
+
+/// What was to end by itself has ended.
+fn nothing_is_overdue(views: &Views) -> Result<(), Violation> {
+    let slack = 2 * u64::try_from(EXPIRY_INTERVAL.as_millis()).unwrap_or(u64::MAX / 4);
+    for (peer, view) in views {
+        let now = interpose::wall_ms(view.at);
+        let overdue = |pin: &&Pin| pin.spec.expire_at.is_some_and(|at| at.0 + slack < now);
+        if let Some(pin) = view.pins.iter().find(overdue) {
+            let what = format!(
+                "peer {peer} has pin {} ({}), which was to end by {:?}",
+                pin.seq, pin.spec.cid, pin.spec.expire_at
+            );
+            return Err(violated("expired-pins-go", what));
+        }
+    }
+    Ok(())
 }
 
 fn equal_logs(statuses: &BTreeMap<HostId, RaftStatus>) -> Result<(), Violation> {

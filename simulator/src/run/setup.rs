@@ -79,7 +79,7 @@ pub(super) fn build(scenario: &mut Scenario, seed: u64, trace: Trace) -> Run {
     injector.lay_links(&sim);
     let workload = Workload::new(
         seed,
-        (scenario.workload.clone(), scenario.burst()),
+        scenario,
         cluster.clone(),
         slots.clone(),
         (&sim, layout.clients),

@@ -52,7 +52,7 @@ pub use builtin::{builtin, names};
 pub use fault::{CrashKind, Fault, IpfsTrouble, Timed, Who};
 pub use plan::{ReadMix, WorkloadPlan, WriteMix};
 pub use topology::{Between, Topology, Zone};
-pub use tuning::Tuning;
+pub use tuning::{EXPIRY_INTERVAL, Tuning};
 
 use crate::{network::Link, span::Span};
 
@@ -247,6 +247,25 @@ impl Scenario {
             _ => 0,
         });
         pins.sum()
+    }
+
+    /// How far from the truth peers may hold the time for, in seconds: one wrong clock is noticed by
+    /// those of the others, more of them may be believed.
+    #[must_use]
+    pub fn clock_error_seconds(&self) -> u64 {
+        /// What a peer does not notice.
+        const TOLERATED: u64 = 11;
+        let errors = self.faults.iter().filter_map(|f| match f.fault {
+            Fault::Clock { seconds, .. } => Some(seconds.unsigned_abs()),
+            _ => None,
+        });
+        let errors: Vec<u64> = errors.collect();
+        let believed = if errors.len() > 1 {
+            errors.into_iter().max()
+        } else {
+            None
+        };
+        TOLERATED + believed.unwrap_or(0)
     }
 
     /// The links in good weather.

@@ -22,6 +22,8 @@ pub struct WorkloadPlan {
     pub replication: Vec<(i32, i32)>,
     /// Pins that wish for a peer, of a hundred.
     pub user_allocations_percent: u64,
+    /// Pins that are to end by themselves, a few seconds later, of a hundred.
+    pub expiring_percent: u64,
     /// Whether the content exists: on a node of its own, outside the cluster, that pins name as
     /// their origin. Without it only uploads are ever held by anybody.
     pub content: bool,
@@ -30,14 +32,15 @@ pub struct WorkloadPlan {
 impl Default for WorkloadPlan {
     fn default() -> Self {
         Self {
-            writes_per_second: 20,
-            reads_per_second: 5,
+            writes_per_second: 8,
+            reads_per_second: 4,
             cids: 40,
             writes: WriteMix::default(),
             reads: ReadMix::default(),
             libp2p_percent: 10,
             replication: vec![(0, 0), (1, 2), (2, 2), (2, 3)],
             user_allocations_percent: 10,
+            expiring_percent: 5,
             content: true,
         }
     }
@@ -121,6 +124,7 @@ impl WorkloadPlan {
         for (name, percent) in [
             ("libp2p_percent", self.libp2p_percent),
             ("user_allocations_percent", self.user_allocations_percent),
+            ("expiring_percent", self.expiring_percent),
         ] {
             if percent > 100 {
                 return Err(format!("{name} must be at most 100, not {percent}"));

@@ -55,11 +55,12 @@ impl Scenario {
 
     fn draw_workload(&mut self, rng: &mut Rng) {
         let work = &mut self.workload;
-        work.writes_per_second = rng.between(2, 20);
-        work.reads_per_second = rng.between(1, 15);
+        work.writes_per_second = rng.between(1, 12);
+        work.reads_per_second = rng.between(1, 8);
         work.cids = *rng.pick(&[3, 10, 40, 100]).unwrap_or(&40);
         work.libp2p_percent = *rng.pick(&[0, 10, 50]).unwrap_or(&10);
         work.user_allocations_percent = *rng.pick(&[0, 10, 40]).unwrap_or(&10);
+        work.expiring_percent = *rng.pick(&[0, 5, 20]).unwrap_or(&5);
         let factors = [(0, 0), (1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (-1, -1)];
         work.replication = factors
             .into_iter()

@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use crate::span::Span;
 
+/// How often the leader looks for expired pins.
+pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(3);
+
 /// Time-outs and sizes of all peers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -58,6 +61,7 @@ impl Tuning {
     pub fn apply(&self, config: &mut Config) {
         config.repair.grace = self.repair_grace.0;
         config.cluster.ping_interval = self.ping_interval.0;
+        config.cluster.state_sync_interval = EXPIRY_INTERVAL;
         config.cluster.pin_recover_interval = self.recover_interval.0;
         config.raft.log_bytes_min = self.log_kib << 10;
         config.raft.profile = if self.wan {

@@ -4,6 +4,7 @@
 //! It is a calculation, not a run of whole peers: a hundred thousand pins and a day take seconds.
 //! Peer 1 is taken to lead, unless it is out of reach.
 
+mod sizes;
 mod timeline;
 mod world;
 
@@ -18,6 +19,8 @@ use ipfs_cluster_protocol::{
     pin::{Holding, Pin},
 };
 
+pub use sizes::{Sizes, read_sizes};
+
 use crate::scenario::Scenario;
 use world::World;
 
@@ -27,10 +30,12 @@ pub const PEERS_MAX: usize = 64;
 const AFTER_MAX: u64 = 7 * 24 * 3_600;
 
 /// What an export does not say.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Assumptions {
-    /// Bytes of each pin.
+    /// Bytes of each pin whose size is not known.
     pub pin_bytes: u64,
+    /// The sizes that are known.
+    pub sizes: Sizes,
     /// Pins that repair may move per second.
     pub pins_per_second: f64,
     /// Replication factors of pins that name none.
@@ -105,7 +110,7 @@ pub fn read(bytes: &[u8], assumptions: &Assumptions) -> Result<PinSet, String> {
 /// Lets a scenario happen to a pin set.
 #[must_use]
 pub fn answer(set: &PinSet, scenario: &Scenario, assumptions: &Assumptions) -> Answer {
-    let mut world = World::new(set, scenario, *assumptions);
+    let mut world = World::new(set, scenario, assumptions);
     let lasts = scenario.lasts.0.as_secs();
     let mut first_fault = None;
     let mut healed_at = None;

@@ -3,8 +3,9 @@ use std::fmt::Write as _;
 use super::{Assumptions, answer, read};
 use crate::scenario::Scenario;
 
-const ASSUMED: Assumptions = Assumptions {
+static ASSUMED: Assumptions = Assumptions {
     pin_bytes: 1 << 20,
+    sizes: super::Sizes::new(),
     pins_per_second: 50.0,
     factors: (-1, -1),
 };
@@ -47,6 +48,19 @@ fn a_dead_peer_costs_a_copy_of_what_it_held_and_no_pin() {
     // Missed after 30 s, moved after a grace of 5 min, copied within seconds.
     let healed = found.healed_after.unwrap().as_secs();
     assert!((330..360).contains(&healed), "{healed}");
+}
+
+#[test]
+fn sizes_that_are_known_count_instead_of_the_assumed_one() {
+    let set = read(export().as_bytes(), &ASSUMED).unwrap();
+    let dies = scenario("[[fault]]\nat='60s'\ndo='crash'\npeer='3'\n");
+    let large = set.pins.iter().map(|pin| (pin.spec.cid, 3 << 20)).collect();
+    let known = Assumptions {
+        sizes: large,
+        ..ASSUMED.clone()
+    };
+    let found = answer(&set, &dies, &known);
+    assert_eq!(found.bytes_moved, 600 << 20);
 }
 
 #[test]

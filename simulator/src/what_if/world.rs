@@ -29,8 +29,10 @@ struct Peer {
 #[derive(Debug)]
 pub(super) struct World<'a> {
     scenario: &'a Scenario,
-    assumptions: Assumptions,
+    assumptions: &'a Assumptions,
     pins: Vec<Pin>,
+    /// Bytes of each.
+    bytes: Vec<u64>,
     /// Who holds each pin, a bit per peer.
     holders: Vec<u64>,
     peers: Vec<Peer>,
@@ -47,7 +49,7 @@ fn bit(peer: usize) -> u64 {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(set: &PinSet, scenario: &'a Scenario, assumptions: Assumptions) -> Self {
+    pub(super) fn new(set: &PinSet, scenario: &'a Scenario, assumptions: &'a Assumptions) -> Self {
         let everybody = (0..set.peers.len()).fold(0, |all, peer| all | bit(peer));
         let place = |peer: &PeerId| set.peers.iter().position(|p| p == peer);
         let holders = set.pins.iter().map(|pin| match pin.spec.holding() {
@@ -58,8 +60,13 @@ impl<'a> World<'a> {
                 places.fold(0, |all, peer| all | bit(peer))
             }
         });
+        let bytes = |pin: &Pin| {
+            let known = assumptions.sizes.get(&pin.spec.cid).copied();
+            known.unwrap_or(assumptions.pin_bytes)
+        };
         Self {
             holders: holders.collect(),
+            bytes: set.pins.iter().map(bytes).collect(),
             pins: set.pins.clone(),
             peers: set
                 .peers
@@ -126,10 +133,8 @@ impl<'a> World<'a> {
                     peer.arriving.rotate_left(1);
                     break;
                 }
-                let lacks = self
-                    .assumptions
-                    .pin_bytes
-                    .saturating_sub(peer.arrived_bytes);
+                let all = self.bytes.get(first).copied().unwrap_or(0);
+                let lacks = all.saturating_sub(peer.arrived_bytes);
                 let now = lacks.min(left);
                 left -= now;
                 peer.arrived_bytes += now;

@@ -24,6 +24,7 @@ use ipfs_cluster_node::{consensus::Role, env::Env};
 use ipfs_cluster_protocol::{
     api::options::PinOptions,
     id::{Cid, LogIndex},
+    time::Timestamp,
 };
 
 pub use content::{bytes, cid};
@@ -32,13 +33,16 @@ use self::client::Call;
 use crate::{
     history::{Ask, History, Request, Tag},
     host::Program,
+    interpose,
     network::{ClientSockets, ip},
     peer::{Cluster, REST_PORT, SWARM_PORT, Slot},
-    scenario::WorkloadPlan,
+    scenario::{Scenario, WorkloadPlan},
     simulation::Simulation,
     world::{HostId, Micros, Rng},
 };
 
+/// How long a pin lives that ends by itself.
+const LIFE_US: (Micros, Micros) = (3_000_000, 20_000_000);
 /// Requests to which no answer has come, at most.
 const OPEN_MAX: usize = 256;
 
@@ -69,6 +73,8 @@ pub struct Workload {
     origin: Option<String>,
     /// The first CID of the next burst.
     next_burst: u64,
+    /// How far peers may be wrong about the time.
+    clock_error: Micros,
 }
 
 impl std::fmt::Debug for Workload {
@@ -78,21 +84,22 @@ impl std::fmt::Debug for Workload {
 }
 
 impl Workload {
-    /// Clients of these peers, on the machine `machine`; `bursts` are pins beside those of the
-    /// plan.
+    /// Clients of these peers, on the machine `machine`.
     #[must_use]
     pub fn new(
         seed: u64,
-        (plan, bursts): (WorkloadPlan, u64),
+        scenario: &Scenario,
         cluster: Arc<Cluster>,
         slots: Vec<Slot>,
         (sim, machine): (&Simulation, HostId),
     ) -> Self {
         let sockets = ClientSockets::new(sim.world().clone(), machine, cluster.secret());
-        let numbers = (1..=plan.cids + bursts).filter_map(|n| Some((cid(n)?, n)));
+        let plan = scenario.workload.clone();
+        let numbers = (1..=plan.cids + scenario.burst()).filter_map(|n| Some((cid(n)?, n)));
         Self {
             numbers: Arc::new(numbers.collect()),
             next_burst: plan.cids + 1,
+            clock_error: scenario.clock_error_seconds() * 1_000_000,
             plan,
             rng: Rng::new(seed, "workload"),
             cluster,
@@ -207,11 +214,13 @@ impl Workload {
         let Some(target) = self.target(peer) else {
             return;
         };
+        let ends = self.draw_end(sim.now(), ask);
         let number = self.history.begin(Request {
             peer,
             cid,
             ask,
             from: sim.now(),
+            may_expire: ends.map(|at| at.saturating_sub(self.clock_error)),
             answer: None,
         });
         machine.spawn(
@@ -219,7 +228,7 @@ impl Workload {
                 number,
                 ask,
                 cid,
-                options: self.options(Tag(number), ask),
+                options: self.options(Tag(number), ask, ends),
                 target,
                 connector: self.connector.clone(),
                 history: self.history.clone(),
@@ -240,13 +249,21 @@ impl Workload {
         Target::parse(&format!("/ip4/{address}/tcp/{SWARM_PORT}/p2p/{id}")).ok()
     }
 
-    fn options(&mut self, tag: Tag, ask: Ask) -> PinOptions {
+    /// When a pin is to end by itself, if it is.
+    fn draw_end(&mut self, now: Micros, ask: Ask) -> Option<Micros> {
+        let can = matches!(ask, Ask::Pin | Ask::Add);
+        let ends = can && self.rng.chance(self.plan.expiring_percent * 10_000);
+        ends.then(|| now + self.rng.between(LIFE_US.0, LIFE_US.1))
+    }
+
+    fn options(&mut self, tag: Tag, ask: Ask, ends: Option<Micros>) -> PinOptions {
         let replication = self.rng.pick(&self.plan.replication).copied();
         let (min, max) = replication.unwrap_or_default();
         let mut options = PinOptions {
             replication_factor_min: min,
             replication_factor_max: max,
             name: tag.to_string(),
+            expire_at: ends.map(|at| Timestamp(interpose::wall_ms(at))),
             origins: self.origin.iter().cloned().collect(),
             ..PinOptions::default()
         };
