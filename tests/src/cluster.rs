@@ -234,6 +234,19 @@ impl Cluster {
         self.launch(number, &bootstrap).await;
     }
 
+    /// Starts a peer again that is to end by itself; its exit code.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn starts_and_ends(&mut self, number: usize) -> Option<i32> {
+        let bootstrap = self.way_in(number);
+        self.spawn(number, &bootstrap);
+        match self.peers[number].ready_or_ended().await {
+            Ok(()) => self.peers[number].ended().await,
+            Err(code) => code,
+        }
+    }
+
     /// Starts all peers at once, with the first one's address as at their first start: none can be
     /// ready before a majority runs.
     ///

@@ -295,6 +295,17 @@ impl Net {
         self.0.shared.heard_epoch()
     }
 
+    /// Resolves when a member says that this peer was admitted again since, as which incarnation: the
+    /// life that this one goes on with is over.
+    pub async fn admitted_again(&self) -> Incarnation {
+        let mut later = self.0.shared.later_life();
+        let said = later.wait_for(Option::is_some).await;
+        match said.map(|later| *later) {
+            Ok(Some(incarnation)) => incarnation,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Peers coming and going from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {

@@ -55,7 +55,7 @@ pub(super) async fn as_opener(
     let answer: Answer = read(&mut stream).await.map_err(failed)?;
     shared.heard(peer, &answer.hello);
     if let Some(refusal) = answer.refusal {
-        shared.log_refusal(peer, &refusal, false);
+        shared.refused(peer, &refusal);
         return Err(OpenError::Refused {
             peer: peer.clone(),
             refusal,

@@ -45,6 +45,7 @@ pub(super) struct Shared {
     pub(super) pings: Pings,
     pub(super) meters: Meters,
     heard_epoch: watch::Sender<Epoch>,
+    later_life: watch::Sender<Option<Incarnation>>,
     pub(super) events: broadcast::Sender<PeerEvent>,
     /// Members or addresses changed: the event loop looks again.
     pub(super) changed: Notify,
@@ -72,6 +73,7 @@ impl Shared {
             pings: Pings::default(),
             meters: Meters::default(),
             heard_epoch: watch::Sender::new(Epoch(0)),
+            later_life: watch::Sender::new(None),
             events: broadcast::Sender::new(limits::NET_EVENTS_MAX),
             changed: Notify::new(),
             acceptors: Mutex::default(),
@@ -158,6 +160,22 @@ impl Shared {
 
     pub(super) fn heard_epoch(&self) -> watch::Receiver<Epoch> {
         self.heard_epoch.subscribe()
+    }
+
+    /// A member refused this peer: word of a later life of it is reported.
+    pub(super) fn refused(&self, peer: &PeerId, refusal: &Refusal) {
+        self.log_refusal(peer, refusal, false);
+        let Refusal::IncarnationOver { refuser, refused } = refusal else {
+            return;
+        };
+        let own = self.hello().incarnation;
+        if own == Some(*refused) && refuser > refused && self.members.lock().contains_key(peer) {
+            self.later_life.send_replace(Some(*refuser));
+        }
+    }
+
+    pub(super) fn later_life(&self) -> watch::Receiver<Option<Incarnation>> {
+        self.later_life.subscribe()
     }
 
     /// Logs a refusal, once per peer and kind: a foreign peer may try for ever.

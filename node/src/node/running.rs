@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipfs_cluster_protocol::id::Incarnation;
 use multiaddr::Multiaddr;
 use tokio::sync::mpsc;
 
@@ -122,6 +123,7 @@ impl RunningNode {
             biased;
             () = serving::removed(self.consensus.clone(), self.net.clone(), own) => Exit::Removed,
             outvoted = self.consensus.agreement().outvoted() => Exit::Failed(outvoted.to_string()),
+            later = self.net.admitted_again() => Exit::Failed(former_life(own, later)),
             reason = self.consensus.broken() => Exit::Failed(reason),
             Some(reason) = self.failures.recv() => Exit::Failed(reason),
             ended = self.workers.ended() => Exit::Failed(ended.to_string()),
@@ -145,4 +147,15 @@ impl RunningNode {
         self.net.shutdown().await;
         tracing::info!("stopped");
     }
+}
+
+/// A folder from before the peer joined anew, such as a backup, must not vote: what it had promised
+/// then is forgotten.
+fn former_life(own: Incarnation, later: Incarnation) -> String {
+    format!(
+        "this folder holds a former life of this peer (incarnation {own}): the cluster has admitted \
+         it again since, as {later}. Was it restored from a backup? Move its state aside with \
+         `ipfs-cluster-service state cleanup`, and start it with `daemon --bootstrap` and the \
+         address of a member"
+    )
 }

@@ -1,7 +1,8 @@
 //! Peers that come back.
 
-use ipfs_cluster_tests::{Cluster, Setup, random, until};
-use std::time::Duration;
+use std::{process::Command, time::Duration};
+
+use ipfs_cluster_tests::{Cluster, Setup, missing, random, until};
 
 use crate::{add, cat, tell};
 
@@ -99,5 +100,38 @@ fn a_signal_stops_a_peer_in_order() {
             }
         })
         .await;
+    });
+}
+
+#[test]
+fn a_peer_that_comes_back_from_a_backup_of_a_former_life_says_so_and_stops() {
+    tell(async {
+        let mut cluster = Cluster::start(Setup::of(3)).await;
+        cluster.peers[2].stop().await;
+        let state = cluster.peers[2].folder.join("state");
+        let backup = cluster.peers[2].folder.join("backup");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&state, &backup])
+            .status();
+        assert!(copied.unwrap().success());
+        let cleanup = cluster.peers[2].command(&["state", "cleanup", "--force"]);
+        assert!({ cleanup }.output().unwrap().status.success());
+        cluster.restart(2).await;
+        cluster.all_see_each_other().await;
+
+        cluster.peers[2].stop().await;
+        std::fs::rename(&state, cluster.peers[2].folder.join("new")).unwrap();
+        std::fs::rename(&backup, &state).unwrap();
+        assert_eq!(cluster.starts_and_ends(2).await, Some(1));
+        let log = cluster.peers[2].log();
+        assert!(log.contains("a former life of this peer"), "{log}");
+        assert!(log.contains("state cleanup"), "{log}");
+
+        // What it had was not touched, and the others go on.
+        assert!(state.exists());
+        let cid = missing();
+        let pinned = cluster.peers[0].rest("POST", &format!("/pins/{cid}")).await;
+        assert_eq!(pinned.unwrap().status, 200);
     });
 }
