@@ -61,9 +61,11 @@ impl Invariant for LeaderCompleteness {
         if status.role != Role::Leader {
             return Ok(());
         }
-        let Some(end) = marks.last().map(|mark| mark.index) else {
+        let Some(seen) = marks.last().map(|mark| mark.index) else {
             return Ok(());
         };
+        // The marks are a stretch of the log; it may go on behind them.
+        let end = seen.max(status.last_index);
         let beyond = self.committed.range(LogIndex(end.0 + 1)..);
         let mut lacking = beyond.filter(|(_, entry)| entry.known_in < status.term);
         match lacking.next() {
@@ -102,6 +104,19 @@ mod tests {
         assert_eq!(invariant.check(&behind), Ok(()));
         let new = seen(2, Role::Leader, 2, 1, &all[..1]);
         assert!(invariant.check(&new).is_err());
+    }
+
+    #[test]
+    fn a_log_goes_on_behind_the_marks_that_were_seen() {
+        let mut invariant = LeaderCompleteness::default();
+        let all = [(1, 1, 7), (2, 1, 8)];
+        let old = seen(1, Role::Leader, 1, 2, &all);
+        assert_eq!(invariant.check(&old), Ok(()));
+        let mut new = seen(2, Role::Leader, 2, 1, &all[..1]);
+        if let Seen::Log { status, .. } = &mut new {
+            status.last_index = LogIndex(2);
+        }
+        assert_eq!(invariant.check(&new), Ok(()));
     }
 
     #[test]

@@ -256,6 +256,10 @@ impl World {
         let incarnation = Incarnation(self.index + 1);
         joins.begin(incarnation);
         let peer = joins.id.clone();
+        // What its former life had under way is refused with the streams of that life.
+        let others = |envelope: &Envelope| envelope.session.origin != peer;
+        self.queue.retain(others);
+        self.delivered.retain(others);
         self.tables.forget(node);
         self.decide(
             0,
