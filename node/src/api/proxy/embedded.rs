@@ -15,7 +15,7 @@ use ipfs_cluster_protocol::{
 };
 use serde::Serialize;
 
-use super::{cors, reading, reply::error};
+use super::{cors, dag, reading, reply::error};
 use crate::{
     api::{
         gateway,
@@ -88,9 +88,13 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         "block/put",
         "block/stat",
         "dag/export",
+        "dag/get",
+        "dag/put",
         "get",
         "ls",
         "refs",
+        "refs/local",
+        "repo/verify",
         "resolve",
     ];
     if !known.contains(&call) {
@@ -112,9 +116,12 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let argument = query.get("arg");
     let call = call.to_owned();
-    if call == "block/put" {
+    if ["block/put", "dag/put"].contains(&call.as_str()) {
         let (head, body) = request.into_parts();
-        let put = block_put(node, &query, &head.headers, body).await;
+        let put = match call.as_str() {
+            "block/put" => block_put(node, &query, &head.headers, body).await,
+            _ => dag::put(node, &query, &head.headers, body).await,
+        };
         return put.unwrap_or_else(error);
     }
     let done = match call.as_str() {
@@ -128,6 +135,9 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         "refs" => reading::refs(node, &query).await,
         "block/stat" => reading::block_stat(node, &query).await,
         "dag/export" => reading::dag_export(node, &query).await,
+        "dag/get" => dag::get(node, &query).await,
+        "refs/local" => reading::refs_local(node).await,
+        "repo/verify" => dag::verify(node).await,
         "block/get" => block_get(node, argument).await,
         _ => resolve(node, argument).await,
     };
