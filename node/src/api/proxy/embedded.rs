@@ -70,6 +70,27 @@ struct Resolved {
     path: String,
 }
 
+/// The calls it answers.
+const KNOWN: [&str; 17] = [
+    "version",
+    "id",
+    "repo/stat",
+    "swarm/peers",
+    "cat",
+    "block/get",
+    "block/put",
+    "block/stat",
+    "dag/export",
+    "dag/get",
+    "dag/put",
+    "get",
+    "ls",
+    "refs",
+    "refs/local",
+    "repo/verify",
+    "resolve",
+];
+
 /// The embedded node's answer.
 pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Reply {
     if request.uri().path().starts_with("/ipfs/") {
@@ -78,26 +99,7 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
     let Some(call) = request.uri().path().strip_prefix("/api/v0/") else {
         return text(StatusCode::NOT_FOUND, "404 page not found\n");
     };
-    let known = [
-        "version",
-        "id",
-        "repo/stat",
-        "swarm/peers",
-        "cat",
-        "block/get",
-        "block/put",
-        "block/stat",
-        "dag/export",
-        "dag/get",
-        "dag/put",
-        "get",
-        "ls",
-        "refs",
-        "refs/local",
-        "repo/verify",
-        "resolve",
-    ];
-    if !known.contains(&call) {
+    if !KNOWN.contains(&call) {
         let message = "404 page not found: the embedded IPFS node does not serve this call\n";
         return text(StatusCode::NOT_FOUND, message);
     }

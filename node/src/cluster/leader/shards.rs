@@ -9,6 +9,7 @@ use ipfs_cluster_protocol::{
     limits::SHARDS_UNPINNED_MAX,
     pin::{Pin, PinType},
     rpc::Refusal,
+    state::query,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -24,7 +25,7 @@ impl Leader {
         let Some(list) = meta.and_then(|pin| pin.spec.reference) else {
             return Ok(());
         };
-        let is_pinned = self.current(list).await?.is_some();
+        let is_pinned = self.pinned(list).await?.is_some();
         if is_pinned {
             let shards = self.shards_of(list, deadline).await?;
             stream::iter(
@@ -37,6 +38,10 @@ impl Leader {
             .await?;
         }
         self.unpin_part(list, PinType::ClusterDag).await
+    }
+
+    async fn pinned(&self, cid: Cid) -> Result<Option<Pin>, Refusal> {
+        self.read(move |state| query::pin_by_cid(state, &cid)).await
     }
 
     /// What the list of shards, which every peer holds, says.
@@ -55,7 +60,7 @@ impl Leader {
 
     /// Unpins a part of a sharded DAG, unless it is gone already or something else.
     async fn unpin_part(&self, cid: Cid, kind: PinType) -> Result<(), Refusal> {
-        let pin = self.current(cid).await?;
+        let pin = self.pinned(cid).await?;
         if pin.is_none_or(|pin| pin.spec.pin_type != kind) {
             return Ok(());
         }
