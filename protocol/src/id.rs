@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::limits::CID_DIGEST_BYTES_MAX;
+
 /// A text that is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} is not valid: {why}")]
@@ -187,15 +189,21 @@ macro_rules! text_or_bytes {
 
 text_or_bytes!(PeerId, PeerId::as_bytes, PeerId::from_bytes);
 
+/// The hash within a CID. No hash function has more than 64 bytes; blocks that are carried by their
+/// names have up to 128, as in Kubo.
+pub type CidHash = multihash::Multihash<CID_DIGEST_BYTES_MAX>;
+/// A CID of the `cid` crate that is wide enough for every name that Kubo gives.
+pub type WideCid = cid::CidGeneric<CID_DIGEST_BYTES_MAX>;
+
 /// A content identifier, printed in its own version (v0: base58btc, v1: base32 lower case).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Cid(pub cid::Cid);
+pub struct Cid(pub WideCid);
 
 impl Cid {
     /// Reads the binary form; trailing bytes are refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
         let mut rest = bytes;
-        let cid = cid::Cid::read_bytes(&mut rest)
+        let cid = WideCid::read_bytes(&mut rest)
             .map_err(|e| IdError::new("CID", &hex::encode(bytes), e))?;
         if rest.is_empty() {
             Ok(Self(cid))
@@ -235,7 +243,7 @@ impl FromStr for Cid {
         if text.contains('/') {
             return Err(IdError::new("CID", text, "selected encoding not supported"));
         }
-        cid::Cid::try_from(text)
+        WideCid::try_from(text)
             .map(Self)
             .map_err(|e| IdError::new("CID", text, e))
     }

@@ -65,7 +65,7 @@ pub const USER_ALLOCATIONS_MAX: usize = MEMBERS_MAX;
 pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of a chunk of a file: a block with room for its UnixFS envelope.
 pub const CHUNK_BYTES_MAX: usize = BLOCK_BYTES_MAX - 256;
-/// Links of a node of a file; a link takes up to 120 bytes with its size.
+/// Links of a node of a file; a link takes its CID and up to 32 bytes for its length and sizes.
 pub const FILE_LINKS_MAX: usize = 8192;
 /// Levels of a file read back.
 pub const FILE_DEPTH_MAX: usize = 64;
@@ -77,8 +77,19 @@ pub const DIRECTORY_BYTES_MAX: usize = 256 * 1024;
 pub const GC_MARKS_MAX: usize = 16 * 1024 * 1024;
 /// Blocks put and not yet pinned that garbage collection remembers; with more it waits.
 pub const GC_TOUCHED_MAX: usize = 2 * 1024 * 1024;
-/// Bytes of a CID: three numbers, and a digest of 64 bytes at most.
-pub const CID_BYTES_MAX: usize = 128;
+/// Bytes of the digest in a CID: of a block that its name carries (Kubo's bound).
+pub const CID_DIGEST_BYTES_MAX: usize = 128;
+/// Bytes of a CID: a version, two numbers of up to 9 bytes, and a length before the digest.
+pub const CID_BYTES_MAX: usize = CID_DIGEST_BYTES_MAX + 21;
+/// Maps and lists within each other in a block that is shown as JSON (serde_json's bound).
+pub const IPLD_DEPTH_MAX: usize = 128;
+/// Blocks that one shard lists, and shards that one cluster DAG lists, so that the list is one block
+/// (the Go cluster's number).
+pub const SHARD_LINKS_MAX: usize = 5984;
+/// Bytes of a shard where no size is given (the Go cluster's).
+pub const SHARD_BYTES: u64 = 100 * 1024 * 1024;
+/// Parts of a sharded DAG that are unpinned at a time.
+pub const SHARDS_UNPINNED_MAX: usize = 64;
 /// Entries of a folder that the gateway shows on one page.
 pub const GATEWAY_ENTRIES_MAX: usize = 10_000;
 /// Bytes of the header of a CAR archive.
@@ -249,6 +260,8 @@ pub const MULTIPART_PADDING_MAX: usize = 128;
 pub const PINS_CIDS_MAX: usize = 16 * 1024;
 /// Bytes of a symlink's target.
 pub const UPLOAD_TARGET_BYTES_MAX: usize = 4096;
+/// Bytes of an upload that are read after it has failed.
+pub const UPLOAD_DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Parts of one upload: the tree of their names is held until its end.
 pub const UPLOAD_PARTS_MAX: usize = 4 * 1024 * 1024;
 /// Admissions under way at one peer.
@@ -317,7 +330,8 @@ const _: () = assert!(PIN_BYTES_MAX * 2 <= ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX * 2 <= APPEND_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(GOSSIP_BYTES_MAX <= FRAME_BYTES_MAX);
-const _: () = assert!(FILE_LINKS_MAX * 128 <= BLOCK_BYTES_MAX);
+const _: () = assert!(SHARD_LINKS_MAX * (CID_BYTES_MAX + 16) <= BLOCK_BYTES_MAX);
+const _: () = assert!(FILE_LINKS_MAX * (CID_BYTES_MAX + 32) <= BLOCK_BYTES_MAX);
 const _: () =
     assert!(BITSWAP_MESSAGE_BYTES_MAX * BITSWAP_READS_PER_PEER_MAX < BITSWAP_READ_BYTES_MAX);
 const _: () = assert!(BITSWAP_WANTS_MAX * 2 <= BITSWAP_ASKS_PER_PEER_MAX);

@@ -218,6 +218,9 @@ pub struct PinSpec {
     /// Target size of a shard in bytes, 0 for none.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub shard_size: u64,
+    /// Bytes that its blocks take, where that is known: after an add; 0 where it is not.
+    #[serde(rename = "z", default, skip_serializing_if = "is_default")]
+    pub size: u64,
     /// Another CID this pin belongs to.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Cid>,
@@ -263,6 +266,7 @@ impl PinSpec {
             pin_update: None,
             origins: Vec::new(),
             shard_size: 0,
+            size: 0,
             reference: None,
         }
     }

@@ -4,7 +4,9 @@
 //!
 //! What no oracle covers, because it does it otherwise than Kubo or not at all, is held to Kubo's own
 //! vectors in `src/content/vectors.rs`: rabin (the importer's has another polynomial),
-//! buzhash, inlining, other hashes than sha2-256 within a DAG, a bound of the links of a folder.
+//! buzhash, inlining, other hashes than sha2-256 within a DAG, a bound of the links of a folder, folders
+//! that are sharded within a tree, permissions and times of trickle files and of files of several
+//! leaves. In the last two the importer gives other CIDs than Kubo.
 //! Permissions of symlinks are not compared: Kubo keeps none, as the UnixFS specification has it.
 //!
 //! Skipped where Node.js or the importer is missing, unless `IPFS_CLUSTER_TESTS_FOREIGN` is `required`.

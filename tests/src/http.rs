@@ -71,6 +71,15 @@ pub async fn send(
     send_over(stream, method, path, headers, body).await
 }
 
+/// Uploads bytes as a file, as a form does.
+pub async fn upload(port: u16, path: &str, bytes: &[u8]) -> io::Result<Answer> {
+    let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\
+                Content-Type: application/octet-stream\r\n\r\n";
+    let body = [head.as_bytes(), bytes, b"\r\n--B--\r\n"].concat();
+    let headers = "Content-Type: multipart/form-data; boundary=B\r\n";
+    send(port, "POST", path, headers, &body).await
+}
+
 /// The same over a stream of any kind.
 pub async fn send_over(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,

@@ -7,7 +7,9 @@
 //! Ends only processes that it started, by their handles, and all of them when it is dropped.
 
 pub mod binary;
+pub mod blocks;
 pub mod cluster;
+pub mod content_kill;
 pub mod dev;
 pub mod hostile;
 pub mod http;

@@ -48,6 +48,8 @@ pub struct Peer {
     /// Its configuration folder.
     pub folder: PathBuf,
     vars: Vec<(String, String)>,
+    /// Bytes that one of its files may have.
+    file_bytes: Option<u64>,
     child: Option<Child>,
     addresses: Option<Addresses>,
 }
@@ -96,9 +98,16 @@ impl Peer {
             name: name.to_owned(),
             folder: folder.to_owned(),
             vars,
+            file_bytes: None,
             child: None,
             addresses: None,
         }
+    }
+
+    /// From the next start on, no file of its process may get longer than this: the next write fails
+    /// as on a full disk.
+    pub fn limit_files(&mut self, bytes: Option<u64>) {
+        self.file_bytes = bytes;
     }
 
     /// Changes what counts from the next start on.
@@ -110,7 +119,16 @@ impl Peer {
     /// A command of the program in this peer's folder.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary::service());
+        let mut command = match self.file_bytes {
+            None => Command::new(binary::service()),
+            Some(bytes) => {
+                // The shell counts in 512 bytes, and gives way to the program.
+                let limited = format!("ulimit -f {} && exec \"$0\" \"$@\"", bytes / 512);
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &limited]).arg(binary::service());
+                shell
+            }
+        };
         command.env_clear().envs(self.vars.iter().cloned());
         command.arg("--config").arg(&self.folder).args(args);
         command.stdin(Stdio::null());

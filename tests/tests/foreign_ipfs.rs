@@ -109,6 +109,7 @@ async fn pin(node: &dyn IpfsNode, cid: Cid) {
     let request = PinRequest {
         cid,
         mode: PinMode::Recursive,
+        shard: false,
         name: "a name".into(),
         update_from: None,
         origins: vec![],

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use ipfs_cluster_protocol::{
     api::{
-        add::AddParams,
+        add::{AddParams, AddedOutput},
         bandwidth::Bandwidth,
         gc::RepoGc,
         graph::ConnectGraph,
@@ -116,8 +116,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Resolves once this peer has seen the log up to `at`, or fails after `patience`.
     async fn read_at(&self, at: ReadAt, patience: Duration) -> Result<Commit, ClusterError>;
-    /// Starts an upload: decides who gets its blocks.
-    async fn add_session(&self, params: &AddParams) -> Result<Box<dyn AddSession>, ClusterError>;
+    /// Starts an upload of about so many bytes (0: unknown): decides who gets its blocks.
+    async fn add_session(
+        &self,
+        params: &AddParams,
+        bytes: u64,
+    ) -> Result<Box<dyn AddSession>, ClusterError>;
 
     /// The IPFS node beside this peer.
     fn ipfs(&self) -> &SharedIpfs;
@@ -132,7 +136,19 @@ pub trait AddSession: Send {
     fn allocations(&self) -> Vec<PeerId>;
     /// Sends blocks to them; resolves when there is room for more.
     async fn put(&mut self, blocks: Vec<Block>) -> Result<(), ClusterError>;
+    /// What there is to tell since the last call, of shards.
+    fn lines(&mut self) -> Vec<AddedOutput> {
+        Vec::new()
+    }
+    /// No more blocks come.
+    async fn seal(&mut self) -> Result<(), ClusterError> {
+        Ok(())
+    }
     /// Resolves when the blocks are stored and, unless the upload is not to be pinned, the root is
-    /// pinned.
-    async fn finish(self: Box<Self>, root: Cid) -> Result<Option<(Pin, Commit)>, ClusterError>;
+    /// pinned. The DAG takes so many bytes.
+    async fn finish(
+        self: Box<Self>,
+        root: Cid,
+        bytes: u64,
+    ) -> Result<Option<(Pin, Commit)>, ClusterError>;
 }

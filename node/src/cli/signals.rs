@@ -9,7 +9,13 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Caught, so that a write beyond the process's limit on files is an error like that of a full
+    /// disk, and not its end.
+    _file_too_large: Signal,
 }
+
+/// SIGXFSZ.
+const FILE_TOO_LARGE: i32 = 25;
 
 impl Signals {
     /// From now on signals do not end the process by themselves.
@@ -18,6 +24,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(FILE_TOO_LARGE))?,
         })
     }
 

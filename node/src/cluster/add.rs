@@ -48,7 +48,12 @@ impl Drop for Destination {
 
 impl Cluster {
     /// Decides who shall hold the content and opens a way to each.
-    pub async fn add_session(&self, params: AddParams) -> Result<AddSession, ClusterError> {
+    /// `bytes` is what the content is expected to take, 0 where nobody knows.
+    pub async fn add_session(
+        &self,
+        params: AddParams,
+        bytes: u64,
+    ) -> Result<AddSession, ClusterError> {
         self.may_write()?;
         // The CID is not known yet; placement does not depend on it but for ties.
         let spec = params
@@ -56,7 +61,7 @@ impl Cluster {
             .spec(self.0.settings.unknown_cid, self.0.settings.default_factors)
             .map_err(|e| ClusterError::Invalid(e.to_string()))?;
         let mut allocations = match spec.holding() {
-            Holding::Allocated { .. } => self.0.leader.place_new(&spec).await?,
+            Holding::Allocated { .. } => self.0.leader.place_new(&spec, bytes).await?,
             Holding::Everywhere | Holding::Nobody => Vec::new(),
         };
         let me = &self.0.me;
@@ -131,7 +136,32 @@ impl AddSession {
 
     /// Waits until every destination has stored everything, and pins the root.
     /// With `no-pin`, there is no pin to tell of.
-    pub async fn finish(mut self, root: Cid) -> Result<Option<(Pin, Commit)>, ClusterError> {
+    /// The DAG below the root takes so many bytes.
+    pub async fn finish(
+        mut self,
+        root: Cid,
+        bytes: u64,
+    ) -> Result<Option<(Pin, Commit)>, ClusterError> {
+        let preset = self.stored(root).await?;
+        if self.params.no_pin {
+            return Ok(None);
+        }
+        let factors = self.cluster.0.settings.default_factors;
+        let spec = self.params.options.spec(root, factors);
+        let mut spec: PinSpec = spec.map_err(|e| ClusterError::Invalid(e.to_string()))?;
+        spec.size = bytes;
+        let done = self
+            .cluster
+            .submit(Op::Pin {
+                spec: Box::new(spec),
+                preset,
+            })
+            .await?;
+        self.cluster.landed(done).map(Some)
+    }
+
+    /// Waits until every destination has stored everything; who is to be allocated to it.
+    pub(super) async fn stored(&mut self, root: Cid) -> Result<Option<Vec<PeerId>>, ClusterError> {
         let mut stored = 0;
         for destination in std::mem::take(&mut self.destinations) {
             stored += usize::from(self.settle(destination).await);
@@ -142,21 +172,7 @@ impl AddSession {
         for (peer, reason) in &self.failed {
             tracing::warn!(%peer, %root, reason, "not added there; it will fetch the content");
         }
-        if self.params.no_pin {
-            return Ok(None);
-        }
-        let factors = self.cluster.0.settings.default_factors;
-        let spec = self.params.options.spec(root, factors);
-        let spec: PinSpec = spec.map_err(|e| ClusterError::Invalid(e.to_string()))?;
-        let preset = Some(self.allocations.clone()).filter(|a| !a.is_empty());
-        let done = self
-            .cluster
-            .submit(Op::Pin {
-                spec: Box::new(spec),
-                preset,
-            })
-            .await?;
-        self.cluster.landed(done).map(Some)
+        Ok(Some(self.allocations.clone()).filter(|a| !a.is_empty()))
     }
 
     /// Whether the destination stored everything it was given.

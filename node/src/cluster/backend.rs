@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use ipfs_cluster_protocol::{
     api::{
-        add::AddParams,
+        add::{AddParams, AddedOutput},
         bandwidth::Bandwidth,
         gc::RepoGc,
         graph::ConnectGraph,
@@ -23,7 +23,7 @@ use ipfs_cluster_protocol::{
     request::RequestKey,
 };
 
-use super::{AddSession, Cluster, ClusterError, Commit};
+use super::{AddSession, Cluster, ClusterError, Commit, ShardedSession};
 use crate::{
     api::{self, Backend, Committed, Items, Measurements, ReadAt},
     ipfs::{RepoStat, SharedIpfs},
@@ -156,8 +156,14 @@ impl Backend for Cluster {
     async fn add_session(
         &self,
         params: &AddParams,
+        bytes: u64,
     ) -> Result<Box<dyn api::AddSession>, ClusterError> {
-        Ok(Box::new(Self::add_session(self, params.clone()).await?))
+        if params.shard {
+            return Ok(Box::new(self.sharded_session(params.clone())?));
+        }
+        Ok(Box::new(
+            Self::add_session(self, params.clone(), bytes).await?,
+        ))
     }
 
     fn measure(&self) -> Measurements {
@@ -187,7 +193,39 @@ impl api::AddSession for AddSession {
         Self::put(self, blocks).await
     }
 
-    async fn finish(self: Box<Self>, root: Cid) -> Result<Option<(Pin, Commit)>, ClusterError> {
+    async fn finish(
+        self: Box<Self>,
+        root: Cid,
+        bytes: u64,
+    ) -> Result<Option<(Pin, Commit)>, ClusterError> {
+        Self::finish(*self, root, bytes).await
+    }
+}
+
+#[async_trait]
+impl api::AddSession for ShardedSession {
+    fn allocations(&self) -> Vec<PeerId> {
+        Self::allocations(self)
+    }
+
+    async fn put(&mut self, blocks: Vec<Block>) -> Result<(), ClusterError> {
+        let blocks = blocks.into_iter().map(|block| (block.cid, block.data));
+        Self::put(self, blocks.collect()).await
+    }
+
+    fn lines(&mut self) -> Vec<AddedOutput> {
+        Self::lines(self)
+    }
+
+    async fn seal(&mut self) -> Result<(), ClusterError> {
+        Self::seal(self).await
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        root: Cid,
+        _bytes: u64,
+    ) -> Result<Option<(Pin, Commit)>, ClusterError> {
         Self::finish(*self, root).await
     }
 }

@@ -1,13 +1,16 @@
 //! The destination's side of an add: stores what arrives, and says so only then.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use ipfs_cluster_protocol::{
     blocks::{BlockAck, BlockBatch},
     id::Cid,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::Cluster;
 use crate::{
@@ -16,6 +19,9 @@ use crate::{
     net::PeerStream,
     worker::Stop,
 };
+
+/// How long a sender whose blocks were refused is listened to.
+const HEAR_OUT_MAX: Duration = Duration::from_secs(10);
 
 /// What uploads brought to this peer's IPFS node since the start.
 #[derive(Debug, Default)]
@@ -87,6 +93,18 @@ pub(crate) async fn serve(
     }
 }
 
+/// Reads what is on its way. Who sends looks for answers only between batches: should the stream end
+/// in the middle of one, it would learn that the stream broke, and not why.
+async fn hear_out(stream: &mut PeerStream) {
+    let rest = async {
+        while let Ok(Some(batch)) = stream.recv_msg::<BlockBatch>().await
+            && !batch.blocks.is_empty()
+        {}
+    };
+    // A sender that neither goes on nor ends is not waited for.
+    let _ = timeout(HEAR_OUT_MAX, rest).await;
+}
+
 async fn receive(cluster: &Cluster, mut stream: PeerStream) -> Result<(), String> {
     loop {
         let batch = stream
@@ -103,6 +121,7 @@ async fn receive(cluster: &Cluster, mut stream: PeerStream) -> Result<(), String
         };
         stream.send_msg(&ack).await.map_err(|e| e.to_string())?;
         if let BlockAck::Failed(reason) = ack {
+            hear_out(&mut stream).await;
             return Err(reason);
         }
     }

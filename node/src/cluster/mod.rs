@@ -25,6 +25,7 @@ mod observe;
 mod pins;
 mod requests;
 pub(crate) mod rpc;
+mod sharded;
 mod shown;
 mod status;
 mod submit;
@@ -40,7 +41,9 @@ use ipfs_cluster_protocol::{
     time::Timestamp,
 };
 
-pub use self::{add::AddSession, error::ClusterError, leave::LeaveError, pins::Commit};
+pub use self::{
+    add::AddSession, error::ClusterError, leave::LeaveError, pins::Commit, sharded::ShardedSession,
+};
 use self::{forward::Forwarder, leader::Leader};
 use crate::{
     consensus::Consensus, ipfs::SharedIpfs, monitor::Monitor, net::Net, repair::Repair,

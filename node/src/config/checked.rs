@@ -262,6 +262,7 @@ impl<'a> Reader<'a> {
                 swarm_listen: served(&s, "swarm_listen_multiaddress", warnings)?,
                 repo: self.folder.join(s.text("repo_folder")?),
                 storage_max: s.int("storage_max_bytes", 1)?,
+                check_interval: s.duration("check_interval")?,
                 pin_timeout: s.interval("pin_timeout")?,
                 unpin_disable: s.bool("unpin_disable")?,
             })),

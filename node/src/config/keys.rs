@@ -291,6 +291,7 @@ const IPFS_EMBEDDED: &[Key] = &[
     ),
     key("repo_folder", Text, T("ipfs")),
     key("storage_max_bytes", Int, I(10_000_000_000)),
+    key("check_interval", Duration, T("168h0m0s")),
     key("pin_timeout", Duration, T("2m0s")),
     hidden("unpin_disable", Bool, B(false)),
 ];

@@ -235,6 +235,8 @@ pub struct EmbeddedIpfs {
     pub repo: PathBuf,
     /// Bytes it may fill.
     pub storage_max: u64,
+    /// All its blocks are read and compared with their names once in so long; never if zero.
+    pub check_interval: Duration,
     /// A pin that makes no progress for so long has failed.
     pub pin_timeout: Duration,
     /// Content is never unpinned.

@@ -104,16 +104,14 @@ impl Sampler {
             DiskMetric::FreeSpace => "freespace",
             DiskMetric::RepoSize => "reposize",
         };
-        let measured: Result<(u64, i64), IpfsError> = self.ipfs.repo_stat().await.map(|stat| {
-            let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            match disk.metric {
-                DiskMetric::FreeSpace => {
-                    let free = stat.storage_max.saturating_sub(stat.repo_size);
-                    (free, signed(free))
-                }
-                DiskMetric::RepoSize => (stat.repo_size, -signed(stat.repo_size)),
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let measured: Result<(u64, i64), IpfsError> = match disk.metric {
+            DiskMetric::FreeSpace => self.ipfs.free().await.map(|free| (free, signed(free))),
+            DiskMetric::RepoSize => {
+                let stat = self.ipfs.repo_stat().await;
+                stat.map(|stat| (stat.repo_size, -signed(stat.repo_size)))
             }
-        });
+        };
         Some(match measured {
             Ok((size, weight)) => {
                 let full = disk.metric == DiskMetric::FreeSpace && size == 0;

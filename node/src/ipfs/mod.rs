@@ -73,6 +73,15 @@ pub enum Collected {
     Failed(String),
 }
 
+/// What a check of all blocks finds as it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// So many more blocks are what their names say.
+    Whole(u64),
+    /// One that is not. It was moved aside.
+    Corrupt(Cid),
+}
+
 /// How far a pin has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PinProgress {
@@ -89,6 +98,9 @@ pub struct PinRequest {
     pub cid: Cid,
     /// Recursive or direct.
     pub mode: PinMode,
+    /// Recursive, but no further than what the root links to: a shard lists inner nodes of a DAG
+    /// whose children are in other shards.
+    pub shard: bool,
     /// Name, may be empty.
     pub name: String,
     /// A pin that shares most of the DAG.
@@ -123,10 +135,30 @@ pub trait IpfsNode: Send + Sync + fmt::Debug {
     fn pin_ls(&self) -> BoxFuture<'_, Result<IpfsStream<(Cid, PinMode)>, IpfsError>>;
     /// Room.
     fn repo_stat(&self) -> BoxFuture<'_, Result<RepoStat, IpfsError>>;
+    /// Bytes that it can still take. Less than what [`Self::repo_stat`] leaves where the disk has no
+    /// more.
+    fn free(&self) -> BoxFuture<'_, Result<u64, IpfsError>> {
+        Box::pin(async move {
+            let stat = self.repo_stat().await?;
+            Ok(stat.storage_max.saturating_sub(stat.repo_size))
+        })
+    }
     /// Removes what no pin holds.
     fn repo_gc(&self) -> BoxFuture<'_, Result<IpfsStream<Collected>, IpfsError>> {
         Box::pin(std::future::ready(Err(IpfsError::Unsupported(
             "this IPFS node collects no garbage",
+        ))))
+    }
+    /// The blocks of its store, as plain bytes: their files do not say what else they are.
+    fn blocks(&self) -> BoxFuture<'_, Result<IpfsStream<Cid>, IpfsError>> {
+        Box::pin(std::future::ready(Err(IpfsError::Unsupported(
+            "this IPFS node does not list its blocks",
+        ))))
+    }
+    /// Compares every block with its name.
+    fn repo_verify(&self) -> BoxFuture<'_, Result<IpfsStream<Checked>, IpfsError>> {
+        Box::pin(std::future::ready(Err(IpfsError::Unsupported(
+            "this IPFS node does not check its blocks",
         ))))
     }
     /// Connects the node to another one.

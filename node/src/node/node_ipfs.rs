@@ -32,6 +32,9 @@ impl NodeIpfs {
                     pin_timeout: e.pin_timeout,
                 };
                 let embedded = embedded::start(config, env).await?;
+                if !e.check_interval.is_zero() {
+                    embedded.check_every(e.check_interval);
+                }
                 tracing::info!(
                     peer = %embedded.peer_id(), addresses = ?embedded.addresses(),
                     "embedded IPFS node runs"

@@ -10,7 +10,7 @@ use std::{
 
 use ipfs_cluster_protocol::{
     id::{Cid, MemberNo, Seq},
-    pin::{PinMode, PinPhase, PinSpec},
+    pin::{PinMode, PinPhase, PinSpec, PinType},
     reconcile::{Action, Desired, Observed, Owner, plan},
     state::{System, query},
 };
@@ -152,6 +152,7 @@ async fn pin(parts: &Parts, job: Job, spec: &PinSpec, mode: PinMode, observed: O
     let request = PinRequest {
         cid: spec.cid,
         mode,
+        shard: spec.pin_type == PinType::Shard,
         name: spec.name.clone(),
         update_from: spec.pin_update,
         origins: spec.origins.clone(),

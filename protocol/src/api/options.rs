@@ -160,6 +160,7 @@ impl PinOptions {
             pin_update: self.pin_update,
             origins: self.origins.clone(),
             shard_size: self.shard_size,
+            size: 0,
             reference: None,
         })
     }

@@ -148,6 +148,7 @@ impl Pin {
             pin_update: self.pin_update,
             origins: self.origins.clone().unwrap_or_default(),
             shard_size: self.shard_size,
+            size: 0,
             reference: self.reference,
         })
     }

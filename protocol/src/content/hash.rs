@@ -1,11 +1,10 @@
 //! Multihashes: which functions are known, naming of blocks, checking a block against its name.
 
-use multihash::Multihash;
 use multihash_codetable::{Code, MultihashDigest};
 use sha2::{Digest, Sha256};
 use sha3::digest::{ExtendableOutput, Update};
 
-use crate::id::Cid;
+use crate::id::{Cid, CidHash, WideCid};
 
 /// Digests shorter than this are refused, as Kubo does: they can be forged.
 pub const DIGEST_BYTES_MIN: usize = 20;
@@ -102,9 +101,9 @@ impl HashFunction {
 
     /// The multihash of `data`.
     #[must_use]
-    pub fn digest(self, data: &[u8]) -> Multihash<64> {
+    pub fn digest(self, data: &[u8]) -> CidHash {
         let digest = match self.0 {
-            Algorithm::Code(code) => return code.digest(data),
+            Algorithm::Code(code) => code.digest(data).digest().to_vec(),
             Algorithm::Sha1 => sha1::Sha1::digest(data).to_vec(),
             Algorithm::DoubleSha2 => Sha256::digest(Sha256::digest(data)).to_vec(),
             Algorithm::Shake256 => {
@@ -118,8 +117,8 @@ impl HashFunction {
                 hash.as_bytes().to_vec()
             }
         };
-        // No function here has more than the 64 bytes that fit.
-        Multihash::wrap(self.code(), &digest).unwrap_or_default()
+        // No function here has more bytes than fit.
+        CidHash::wrap(self.code(), &digest).unwrap_or_default()
     }
 }
 
@@ -200,17 +199,17 @@ pub fn name_like(
     data: &[u8],
 ) -> Option<Cid> {
     let hash = if code == IDENTITY {
-        Multihash::wrap(IDENTITY, data).ok()?
+        CidHash::wrap(IDENTITY, data).ok()?
     } else {
         let whole = HashFunction::by_code(code)?.digest(data);
         if digest_len < DIGEST_BYTES_MIN {
             return None;
         }
-        Multihash::wrap(code, whole.digest().get(..digest_len)?).ok()?
+        CidHash::wrap(code, whole.digest().get(..digest_len)?).ok()?
     };
     match version {
-        0 if codec == super::DAG_PB => cid::Cid::new_v0(hash).ok().map(Cid),
-        1 => Some(Cid(cid::Cid::new_v1(codec, hash))),
+        0 if codec == super::DAG_PB => WideCid::new_v0(hash).ok().map(Cid),
+        1 => Some(Cid(WideCid::new_v1(codec, hash))),
         _ => None,
     }
 }
@@ -228,10 +227,7 @@ mod tests {
             assert_eq!(HashFunction::by_code(function.code()), Some(function));
             assert_eq!(function.name(), name);
             assert_eq!(function.digest(b"data").code(), function.code());
-            let cid = Cid(cid::Cid::new_v1(
-                super::super::RAW,
-                function.digest(b"data"),
-            ));
+            let cid = Cid(WideCid::new_v1(super::super::RAW, function.digest(b"data")));
             assert_eq!(verify(&cid, b"data"), Ok(()));
             assert_eq!(verify(&cid, b"date"), Err(VerifyError::Mismatch(cid)));
         }
@@ -290,8 +286,8 @@ mod tests {
         assert_eq!(verify(&cid, b"raw blocK"), Err(VerifyError::Mismatch(cid)));
         assert_eq!(name_like(1, 0x55, 0x12, 19, b""), None);
         let digest = HashFunction::SHA2_256.digest(b"x");
-        let short = Multihash::wrap(0x12, &digest.digest()[..19]).unwrap();
-        let short = Cid(cid::Cid::new_v1(0x55, short));
+        let short = CidHash::wrap(0x12, &digest.digest()[..19]).unwrap();
+        let short = Cid(WideCid::new_v1(0x55, short));
         assert!(matches!(
             verify(&short, b"x"),
             Err(VerifyError::TooShort { bytes: 19, .. })
@@ -308,8 +304,8 @@ mod tests {
 
     #[test]
     fn an_unknown_function_is_named() {
-        let hash = Multihash::wrap(0xd5, &[7; 20]).unwrap();
-        let cid = Cid(cid::Cid::new_v1(0x55, hash));
+        let hash = CidHash::wrap(0xd5, &[7; 20]).unwrap();
+        let cid = Cid(WideCid::new_v1(0x55, hash));
         let error = verify(&cid, b"").unwrap_err().to_string();
         assert!(
             error.ends_with("hash function 0xd5 is not supported"),

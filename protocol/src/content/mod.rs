@@ -5,7 +5,7 @@
 //! - the blocks themselves: [`dag_pb`], [`unixfs`], and [`hash`], which names and checks them;
 //! - back: [`links`] (children of any block), [`read`] (bytes of a file), [`path`] (names in folders),
 //!   [`list`] (what is in a folder);
-//! - in archives: [`car`].
+//! - in archives: [`car`]; over several peers: [`shard_list`].
 //!
 //! **Architecture invariant:** blocks come from strangers. Nothing here panics on any bytes, recurses
 //! by their depth, or allocates by a length they claim.
@@ -18,6 +18,7 @@ pub mod directory;
 mod hamt;
 pub mod hash;
 pub mod import;
+pub mod ipld;
 pub mod layout;
 pub mod links;
 pub mod list;
@@ -25,6 +26,7 @@ pub mod options;
 pub mod path;
 pub mod read;
 mod shard;
+pub mod shard_list;
 pub mod tree;
 pub mod unixfs;
 mod wire;

@@ -7,10 +7,11 @@ use super::{
     hash::{HashFunction, IDENTITY},
 };
 use crate::{
-    id::Cid,
-    limits::{CHUNK_BYTES_MAX, DIRECTORY_BYTES_MAX, FILE_LINKS_MAX, HAMT_FANOUT_MAX},
+    id::{Cid, CidHash, WideCid},
+    limits::{
+        CHUNK_BYTES_MAX, CID_DIGEST_BYTES_MAX, DIRECTORY_BYTES_MAX, FILE_LINKS_MAX, HAMT_FANOUT_MAX,
+    },
 };
-use multihash::Multihash;
 
 /// Where a file is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,18 +56,18 @@ impl Naming {
     #[must_use]
     pub fn name(&self, codec: u64, data: &[u8]) -> Cid {
         if self.inline_max.is_some_and(|max| data.len() <= max)
-            && let Ok(whole) = Multihash::wrap(IDENTITY, data)
+            && let Ok(whole) = CidHash::wrap(IDENTITY, data)
         {
-            return Cid(cid::Cid::new_v1(codec, whole));
+            return Cid(WideCid::new_v1(codec, whole));
         }
         let hash = self.hash.digest(data);
         if self.version == 0
             && codec == DAG_PB
-            && let Ok(cid) = cid::Cid::new_v0(hash)
+            && let Ok(cid) = WideCid::new_v0(hash)
         {
             return Cid(cid);
         }
-        Cid(cid::Cid::new_v1(codec, hash))
+        Cid(WideCid::new_v1(codec, hash))
     }
 }
 
@@ -158,8 +159,8 @@ pub enum OptionsError {
     /// A tree needs at least two links a node, and a node must fit into a block.
     #[error("links of a file node must be between 2 and {FILE_LINKS_MAX}, not {0}")]
     FileLinks(usize),
-    /// A name holds at most 64 bytes here.
-    #[error("blocks of at most 64 bytes can be inlined, not {0}")]
+    /// A name holds no more.
+    #[error("inline-limit {0} exceeds maximum allowed size of {CID_DIGEST_BYTES_MAX} bytes")]
     Inline(usize),
     /// A shard's width is written in whole bytes and taken from whole bits.
     #[error(
@@ -247,7 +248,7 @@ impl ImportOptions {
             other => return Err(OptionsError::CidVersion(other)),
         }
         if let Some(max) = self.naming.inline_max
-            && max > 64
+            && max > CID_DIGEST_BYTES_MAX
         {
             return Err(OptionsError::Inline(max));
         }

@@ -45,6 +45,8 @@ pub struct Candidate {
 pub struct CandidateView {
     allocate_by: Vec<String>,
     candidates: BTreeMap<PeerId, Candidate>,
+    /// Bytes of what is to be placed, as far as they are known.
+    needed_bytes: u64,
 }
 
 /// Metrics whose weight is in bytes of room.
@@ -60,6 +62,16 @@ impl CandidateView {
         Self {
             allocate_by,
             candidates,
+            needed_bytes: 0,
+        }
+    }
+
+    /// The same for content of so many bytes: a peer without room for them takes none of it.
+    #[must_use]
+    pub fn needing(self, needed_bytes: u64) -> Self {
+        Self {
+            needed_bytes,
+            ..self
         }
     }
 
@@ -124,11 +136,12 @@ impl CandidateView {
         let Some(candidate) = self.candidates.get(peer) else {
             return false;
         };
+        let needed = i128::from(self.needed_bytes.max(1));
         let levels = self.allocate_by.iter().enumerate();
         candidate.standing == Standing::Up
             && levels.into_iter().all(|(level, name)| {
                 let weight = self.weight(candidate, level);
-                weight.is_some_and(|weight| name != ROOM || weight > 0)
+                weight.is_some_and(|weight| name != ROOM || weight >= needed)
             })
     }
 

@@ -47,6 +47,30 @@ fn candidate(n: u8, zone: &str, free: i64, standing: Standing) -> Candidate {
     }
 }
 
+#[test]
+fn a_peer_without_room_for_all_of_it_takes_none_of_it() {
+    let peers = [(1, "a", 100), (2, "b", 1000), (3, "c", 500)];
+    let cid = cid(1);
+    let request = PlacementRequest {
+        cid: &cid,
+        replication: Replication::Factor { min: 1, max: 3 },
+        user_allocations: &[],
+        current: &[],
+        excluded: &[],
+    };
+    let chosen = |bytes: u64| place(&request, &up(&peers).needing(bytes));
+    assert_eq!(chosen(0).unwrap().len(), 3);
+    assert_eq!(chosen(100).unwrap().len(), 3);
+    assert_eq!(chosen(101).unwrap(), [peer(2), peer(3)]);
+    assert_eq!(chosen(1000).unwrap(), [peer(2)]);
+    let error = chosen(1001).unwrap_err().to_string();
+    assert!(error.starts_with("not enough peers"), "{error}");
+    // What is promised to others does not count as room.
+    let mut view = up(&peers);
+    view.reserve(&peer(2), 600);
+    assert_eq!(place(&request, &view.needing(450)).unwrap(), [peer(3)]);
+}
+
 fn view(candidates: impl IntoIterator<Item = Candidate>) -> CandidateView {
     let mut view = CandidateView::new(vec!["tag:zone".into(), "freespace".into()]);
     for candidate in candidates {

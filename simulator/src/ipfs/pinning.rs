@@ -37,6 +37,7 @@ pub(super) fn add(node: Arc<Embedded>, query: &Query, room: bool) -> Response<Bo
     let request = PinRequest {
         cid,
         mode: mode(query),
+        shard: false,
         name: query.get("name").to_owned(),
         update_from: None,
         origins: Vec::new(),
@@ -164,6 +165,7 @@ pub(super) async fn update(node: &Embedded, query: &Query) -> Response<Body> {
     let request = PinRequest {
         cid: to,
         mode: PinMode::Recursive,
+        shard: false,
         name: String::new(),
         update_from: None,
         origins: Vec::new(),

@@ -9,7 +9,10 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use ipfs_cluster_node::ipfs::{IpfsError, IpfsNode as _, embedded::Embedded};
 use ipfs_cluster_protocol::{
-    api::query::Query, content::hash::HashFunction, id::Cid, pin::PinMode,
+    api::query::Query,
+    content::hash::HashFunction,
+    id::{Cid, WideCid},
+    pin::PinMode,
 };
 use serde_json::{Value, json};
 
@@ -157,7 +160,7 @@ async fn block_put(node: &Embedded, query: &Query, request: Request<Incoming>) -
     let Some(hash) = HashFunction::by_name(query.get("mhtype")) else {
         return answer::error("unrecognized multihash function");
     };
-    let named = |data: Bytes| (Cid(cid::Cid::new_v1(codec, hash.digest(&data))), data);
+    let named = |data: Bytes| (Cid(WideCid::new_v1(codec, hash.digest(&data))), data);
     let blocks: Vec<(Cid, Bytes)> = parts(&body.to_bytes(), &boundary).map(named).collect();
     if blocks.is_empty() {
         let text = "file argument 'data' is required";

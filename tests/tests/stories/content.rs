@@ -166,3 +166,40 @@ fn what_is_unpinned_is_collected_on_every_peer() {
         assert!(kept == fs::read(&paths[0]).unwrap());
     });
 }
+
+#[test]
+fn nodes_are_put_and_got_and_all_blocks_are_checked() {
+    tell(async {
+        let cluster = Cluster::start(Setup::of(1)).await;
+        let port = cluster.peers[0].proxy_port();
+        let call = async |path: &str| {
+            let path = format!("/api/v0/{path}");
+            ipfs_cluster_tests::http::request(port, "POST", &path)
+                .await
+                .unwrap()
+        };
+        let node = r#"{"b":[1,-2,null,true,"ä"],"aaa":{"/":{"bytes":"AAEC"}},"c":1.5}"#;
+        let path = "/api/v0/dag/put?pin=true";
+        let put = ipfs_cluster_tests::http::upload(port, path, node.as_bytes()).await;
+        let put: serde_json::Value = put.unwrap().json().unwrap();
+        // What Kubo makes of it.
+        let cid = "bafyreifgm32nqv4ioo5q6dytzzz2u6otbxorrcpkhn5gsp2rubybqtojaq";
+        assert_eq!(put["Cid"]["/"], cid);
+        let got = call(&format!("dag/get?arg={cid}")).await;
+        let sorted = r#"{"aaa":{"/":{"bytes":"AAEC"}},"b":[1,-2,null,true,"ä"],"c":1.5}"#;
+        assert_eq!(got.text(), sorted);
+        assert_eq!(call(&format!("dag/get?arg={cid}/b/1")).await.text(), "-2");
+        let missing = call(&format!("dag/get?arg={cid}/nope")).await;
+        assert_eq!(missing.status, 500, "{missing:?}");
+        cluster.until_status(0, cid, "pinned", 1).await;
+
+        let refs = call("refs/local").await.items().unwrap();
+        let checked = call("repo/verify").await;
+        let lines = checked.items().unwrap();
+        let last = lines.last().unwrap();
+        assert_eq!(last["Msg"], "verify complete, all blocks validated.");
+        let most = lines.iter().filter_map(|l| l["Progress"].as_u64()).max();
+        assert_eq!(most, Some(refs.len() as u64));
+        assert!(!refs.is_empty());
+    });
+}

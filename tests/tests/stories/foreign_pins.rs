@@ -39,6 +39,7 @@ async fn pin_something(node: &Embedded, mode: PinMode) -> Cid {
     let request = PinRequest {
         cid: root.cid,
         mode,
+        shard: false,
         name: "somebody's".into(),
         update_from: None,
         origins: vec![],

@@ -4,12 +4,14 @@
 
 mod client;
 mod content;
+mod content_kill;
 mod damage;
 mod dev;
 mod divergence;
 mod failover;
 mod foreign_cluster;
 mod foreign_pins;
+mod full_disk;
 mod garbage;
 mod garbage_ipfs;
 mod leaving;
@@ -22,6 +24,7 @@ mod refusals;
 mod repair;
 mod restart;
 mod service;
+mod sharded;
 mod timing;
 
 use ipfs_cluster_tests::{Peer, cluster::loopback};
@@ -37,13 +40,9 @@ fn root(answer: &ipfs_cluster_tests::Answer) -> String {
 
 /// Adds bytes at a peer; the root.
 async fn add(peer: &Peer, query: &str, bytes: &[u8]) -> String {
-    let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\
-                Content-Type: application/octet-stream\r\n\r\n";
-    let body = [head.as_bytes(), bytes, b"\r\n--B--\r\n"].concat();
-    let headers = "Content-Type: multipart/form-data; boundary=B\r\n";
     let path = format!("/add?{query}");
-    let answer = ipfs_cluster_tests::http::send(peer.rest_port(), "POST", &path, headers, &body);
-    let answer = answer.await.unwrap();
+    let answer = ipfs_cluster_tests::http::upload(peer.rest_port(), &path, bytes).await;
+    let answer = answer.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
     root(&answer)
 }

@@ -15,7 +15,7 @@ use ipfs_cluster_protocol::{
 };
 use serde::Serialize;
 
-use super::{cors, reading, reply::error};
+use super::{cors, dag, reading, reply::error};
 use crate::{
     api::{
         gateway,
@@ -70,6 +70,27 @@ struct Resolved {
     path: String,
 }
 
+/// The calls it answers.
+const KNOWN: [&str; 17] = [
+    "version",
+    "id",
+    "repo/stat",
+    "swarm/peers",
+    "cat",
+    "block/get",
+    "block/put",
+    "block/stat",
+    "dag/export",
+    "dag/get",
+    "dag/put",
+    "get",
+    "ls",
+    "refs",
+    "refs/local",
+    "repo/verify",
+    "resolve",
+];
+
 /// The embedded node's answer.
 pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Reply {
     if request.uri().path().starts_with("/ipfs/") {
@@ -78,22 +99,7 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
     let Some(call) = request.uri().path().strip_prefix("/api/v0/") else {
         return text(StatusCode::NOT_FOUND, "404 page not found\n");
     };
-    let known = [
-        "version",
-        "id",
-        "repo/stat",
-        "swarm/peers",
-        "cat",
-        "block/get",
-        "block/put",
-        "block/stat",
-        "dag/export",
-        "get",
-        "ls",
-        "refs",
-        "resolve",
-    ];
-    if !known.contains(&call) {
+    if !KNOWN.contains(&call) {
         let message = "404 page not found: the embedded IPFS node does not serve this call\n";
         return text(StatusCode::NOT_FOUND, message);
     }
@@ -112,9 +118,12 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let argument = query.get("arg");
     let call = call.to_owned();
-    if call == "block/put" {
+    if ["block/put", "dag/put"].contains(&call.as_str()) {
         let (head, body) = request.into_parts();
-        let put = block_put(node, &query, &head.headers, body).await;
+        let put = match call.as_str() {
+            "block/put" => block_put(node, &query, &head.headers, body).await,
+            _ => dag::put(node, &query, &head.headers, body).await,
+        };
         return put.unwrap_or_else(error);
     }
     let done = match call.as_str() {
@@ -128,6 +137,9 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         "refs" => reading::refs(node, &query).await,
         "block/stat" => reading::block_stat(node, &query).await,
         "dag/export" => reading::dag_export(node, &query).await,
+        "dag/get" => dag::get(node, &query).await,
+        "refs/local" => reading::refs_local(node).await,
+        "repo/verify" => dag::verify(node).await,
         "block/get" => block_get(node, argument).await,
         _ => resolve(node, argument).await,
     };

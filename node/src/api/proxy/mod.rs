@@ -8,6 +8,7 @@
 
 mod add;
 mod cors;
+mod dag;
 mod embedded;
 mod extracted;
 mod pins;

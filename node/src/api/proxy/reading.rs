@@ -167,6 +167,16 @@ pub(super) async fn refs(node: &SharedIpfs, query: &Query) -> Result<Reply, Ipfs
     Ok(lines_of(lines.boxed()))
 }
 
+/// The blocks of the store, in no order.
+pub(super) async fn refs_local(node: &SharedIpfs) -> Result<Reply, IpfsError> {
+    let blocks = node.blocks().await?;
+    let lines = blocks.map_ok(|cid| Ref {
+        r#ref: cid.to_string(),
+        err: String::new(),
+    });
+    Ok(lines_of(lines.boxed()))
+}
+
 pub(super) async fn block_stat(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
     let key = node.resolve(path(query.get("arg"))?).await?;
     let size = node.block_get(key).await?.len();
@@ -183,7 +193,7 @@ pub(super) async fn dag_export(node: &SharedIpfs, query: &Query) -> Result<Reply
 }
 
 /// A line per item.
-fn lines_of<T: Serialize + 'static>(items: IpfsStream<T>) -> Reply {
+pub(super) fn lines_of<T: Serialize + 'static>(items: IpfsStream<T>) -> Reply {
     let lines = items.map(|item| {
         let item = item.map_err(|e| e.to_string())?;
         json::to_line(&item).map_err(|e| e.to_string())
@@ -197,7 +207,7 @@ fn lines_of<T: Serialize + 'static>(items: IpfsStream<T>) -> Reply {
     reply
 }
 
-fn bytes_of(pieces: IpfsStream<Bytes>, kind: &'static str) -> Reply {
+pub(super) fn bytes_of(pieces: IpfsStream<Bytes>, kind: &'static str) -> Reply {
     let pieces = pieces.map(|piece| match piece {
         Ok(piece) => Ok(piece.to_vec()),
         Err(e) => Err(e.to_string()),

@@ -34,6 +34,8 @@ use crate::api::{
 
 /// How long the client may send nothing.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the rest of an upload that has failed is read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a request as it comes.
 pub(crate) type Body = BoxStream<'static, Result<Bytes, String>>;
@@ -87,7 +89,9 @@ pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Print
             tx: tx.clone(),
             print,
         };
-        if let Err(e) = run(rest, params, parts, &mut lines).await {
+        let mut parts = parts;
+        if let Err(e) = run(rest, params, &mut parts, &mut lines).await {
+            parts.drain().await;
             let _ = tx.send(Err(e.to_string())).await;
         }
     };
@@ -110,11 +114,14 @@ pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Print
 pub(crate) async fn collect(
     rest: Rest,
     params: AddParams,
-    parts: Parts,
+    mut parts: Parts,
 ) -> Result<(Vec<AddedOutput>, Option<Commit>), AddError> {
     let mut outputs = Vec::new();
-    let commit = run(rest, params, parts, &mut outputs).await?;
-    Ok((outputs, commit))
+    let done = run(rest, params, &mut parts, &mut outputs).await;
+    if done.is_err() {
+        parts.drain().await;
+    }
+    Ok((outputs, done?))
 }
 
 /// Answers with an array, or the error object, at the end.
@@ -164,13 +171,13 @@ impl Sink for Vec<AddedOutput> {
 async fn run(
     rest: Rest,
     params: AddParams,
-    mut parts: Parts,
+    parts: &mut Parts,
     sink: &mut impl Sink,
 ) -> Result<Option<Commit>, AddError> {
     if params.format == AddFormat::Car {
         return archive::run(rest, params, parts, sink).await;
     }
-    let mut upload = Upload::begin(&rest, params).await?;
+    let mut upload = Upload::begin(&rest, params, parts.bytes()).await?;
     loop {
         match parts.next().await? {
             Event::Part(head) => upload.open(head)?,
@@ -181,11 +188,20 @@ async fn run(
     }
 }
 
+/// The length of a body, if its head says it.
+fn length(headers: &HeaderMap) -> u64 {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.parse().ok());
+    length.unwrap_or(0)
+}
+
 /// The parts of a request's body.
 pub(crate) struct Parts {
     body: Body,
     multipart: Multipart,
     peeked: Option<Event>,
+    /// Of the whole body, where the client says; else 0.
+    bytes: u64,
 }
 
 impl Parts {
@@ -199,7 +215,13 @@ impl Parts {
             body,
             multipart: Multipart::new(&boundary(content_type)?),
             peeked: None,
+            bytes: length(headers),
         })
+    }
+
+    /// About how many bytes come; 0 where nobody knows.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether there is a part at all.
@@ -232,6 +254,22 @@ impl Parts {
                 Event::End => return Ok(blocks),
             }
         }
+    }
+
+    /// Reads a part of what is left of an upload that has failed: many clients see the answer only
+    /// once they have sent everything, and none if the connection is reset before.
+    async fn drain(&mut self) {
+        let rest = async {
+            let mut left = limits::UPLOAD_DRAIN_BYTES_MAX;
+            while let Some(Ok(bytes)) = self.body.next().await {
+                left = left.saturating_sub(bytes.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // A client that is slower than this has to live with a reset.
+        let _ = timeout(DRAIN_TIMEOUT, rest).await;
     }
 
     /// What comes next.

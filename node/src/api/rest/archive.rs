@@ -15,7 +15,7 @@ use super::{
     Rest,
     add::{Parts, Sink},
     multipart::{Event, MultipartError},
-    upload::{AddError, BATCH_BYTES},
+    upload::{AddError, BATCH_BYTES, tell_lines},
 };
 use crate::api::backend::{AddSession, Commit};
 
@@ -37,11 +37,14 @@ struct Archive {
 pub(super) async fn run(
     rest: Rest,
     params: AddParams,
-    mut parts: Parts,
+    parts: &mut Parts,
     sink: &mut impl Sink,
 ) -> Result<Option<Commit>, AddError> {
     if params.wrap {
         return Err(AddError::CarWrap);
+    }
+    if params.nocopy {
+        return Err(AddError::NoCopy);
     }
     let Event::Part(head) = parts.next().await? else {
         return Err(MultipartError::Truncated.into());
@@ -50,7 +53,7 @@ pub(super) async fn run(
         return Err(AddError::CarKind);
     }
     let mut archive = Archive {
-        session: rest.backend.add_session(&params).await?,
+        session: rest.backend.add_session(&params, parts.bytes()).await?,
         reader: CarReader::default(),
         root: None,
         blocks: Vec::new(),
@@ -124,8 +127,11 @@ impl Archive {
             size: self.size,
             allocations: self.session.allocations(),
         };
+        tell_lines(&mut *self.session, sink).await?;
         sink.put(line).await?;
-        let done = self.session.finish(root).await?;
+        self.session.seal().await?;
+        tell_lines(&mut *self.session, sink).await?;
+        let done = self.session.finish(root, self.bytes).await?;
         Ok(done.map(|(_, commit)| commit))
     }
 }

@@ -54,8 +54,12 @@ pub(crate) enum AddError {
     CarKind,
     #[error("only CAR files with a single root are supported")]
     CarRoots,
-    #[error("adding is not possible with {0} in this version")]
-    Unsupported(&'static str),
+    #[error(
+        "nocopy is not possible: the blocks are copied to the IPFS nodes of other peers, which do \
+         not have the file. Add without it; or run `ipfs add --nocopy` beside the file, and pin \
+         the CID with that node as its origin"
+    )]
+    NoCopy,
     #[error(
         "the target of a symlink is longer than {} bytes",
         limits::UPLOAD_TARGET_BYTES_MAX
@@ -109,20 +113,21 @@ pub(crate) struct Upload {
 
 /// How content is imported, if that is possible.
 fn import_options(params: &AddParams) -> Result<ImportOptions, AddError> {
-    if params.shard {
-        return Err(AddError::Unsupported("shard=true"));
-    }
     if params.nocopy {
-        return Err(AddError::Unsupported("nocopy=true"));
+        return Err(AddError::NoCopy);
     }
     Ok(params.import()?)
 }
 
 impl Upload {
     /// Checks the parameters and decides who gets the blocks.
-    pub(crate) async fn begin(rest: &Rest, params: AddParams) -> Result<Self, AddError> {
+    pub(crate) async fn begin(
+        rest: &Rest,
+        params: AddParams,
+        bytes: u64,
+    ) -> Result<Self, AddError> {
         let import = import_options(&params)?;
-        let session = rest.backend.add_session(&params).await?;
+        let session = rest.backend.add_session(&params, bytes).await?;
         let wrap = params.wrap;
         Ok(Self {
             params,
@@ -206,7 +211,10 @@ impl Upload {
         };
         self.count_blocks(from);
         self.progress(sink, 1).await?;
-        self.send(BATCH_BYTES).await?;
+        // Shards that the file fills are told of before it.
+        let at_least = if self.params.shard { 1 } else { BATCH_BYTES };
+        self.send(at_least).await?;
+        tell_lines(&mut *self.session, sink).await?;
         // In a folder everything has a name; a nameless file is called by its CID.
         let name = if path.is_empty() && self.params.wrap {
             root.cid.to_string()
@@ -234,7 +242,9 @@ impl Upload {
         };
         self.send(1).await?;
         let root = root.ok_or(MultipartError::Truncated)?;
-        let done = self.session.finish(root.cid).await?;
+        self.session.seal().await?;
+        tell_lines(&mut *self.session, sink).await?;
+        let done = self.session.finish(root.cid, root.dag_size).await?;
         Ok(done.map(|(_, commit)| commit))
     }
 
@@ -318,6 +328,17 @@ impl Upload {
         })
         .await
     }
+}
+
+/// Tells what became of shards.
+pub(super) async fn tell_lines(
+    session: &mut dyn AddSession,
+    sink: &mut impl Sink,
+) -> Result<(), AddError> {
+    for line in session.lines() {
+        sink.put(line).await?;
+    }
+    Ok(())
 }
 
 /// The first component of a path.

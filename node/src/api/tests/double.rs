@@ -372,7 +372,11 @@ impl Backend for Double {
         }
     }
 
-    async fn add_session(&self, params: &AddParams) -> Result<Box<dyn AddSession>, ClusterError> {
+    async fn add_session(
+        &self,
+        params: &AddParams,
+        _bytes: u64,
+    ) -> Result<Box<dyn AddSession>, ClusterError> {
         if params.options.replication_factor_min > 1 {
             return Err(ClusterError::Invalid("not enough peers".to_owned()));
         }
@@ -410,7 +414,11 @@ impl AddSession for Session {
         Ok(())
     }
 
-    async fn finish(self: Box<Self>, root: Cid) -> Result<Option<(Pin, Commit)>, ClusterError> {
+    async fn finish(
+        self: Box<Self>,
+        root: Cid,
+        _bytes: u64,
+    ) -> Result<Option<(Pin, Commit)>, ClusterError> {
         if self.params.no_pin {
             return Ok(None);
         }

@@ -434,7 +434,7 @@ async fn an_embedded_node_answers_the_calls_it_knows() {
         (500, Some("block was not found"))
     );
     assert_eq!(proxy.peer.call("GET", "/api/v0/id").await.status, 405);
-    for path in ["/api/v0/dag/put", "/"] {
+    for path in ["/api/v0/dag/stat", "/"] {
         assert_eq!(proxy.peer.call("POST", path).await.status, 404, "{path}");
     }
     // The gateway reads only.

@@ -6,7 +6,10 @@ mod level;
 mod members;
 mod pins;
 mod requests;
+mod shards;
 mod view;
+
+use view::PIN_BYTES;
 
 use std::sync::Arc;
 

@@ -43,7 +43,7 @@ impl Leader {
     pub(super) async fn decide(
         &self,
         session: Session,
-        spec: PinSpec,
+        mut spec: PinSpec,
         preset: Option<Vec<PeerId>>,
         command: impl Fn(PinSpec, Vec<PeerId>, IfRev) -> Command,
         deadline: Instant,
@@ -55,9 +55,20 @@ impl Leader {
                 Ok((pin, query::members(state)?))
             });
             let (current, members) = look.await?;
-            let allocations = match &preset {
-                Some(peers) if spec.holding() != Holding::Everywhere => peers.clone(),
-                _ => self.place(&spec, current.as_ref(), members)?,
+            // What an add has learnt of the content stays true of it.
+            if let Some(known) = current.as_ref().filter(|_| spec.size == 0) {
+                spec.size = known.spec.size;
+            }
+            let allocations = match (spec.holding(), &preset) {
+                (Holding::Nobody | Holding::Everywhere, _) => Vec::new(),
+                (Holding::Allocated { .. }, Some(peers)) => {
+                    // They have it, and their metrics do not know yet.
+                    self.reserve(peers, spec.size);
+                    peers.clone()
+                }
+                (Holding::Allocated { .. }, None) => {
+                    self.place(&spec, current.as_ref(), members)?
+                }
             };
             let if_rev = current
                 .as_ref()
@@ -94,6 +105,7 @@ impl Leader {
         let mut spec = PinSpec {
             cid: to,
             pin_update: Some(from),
+            size: 0,
             ..source.spec
         };
         if !name.is_empty() {
@@ -126,7 +138,11 @@ impl Leader {
                     "cannot unpin a Cluster DAG directly. Unpin content root CID instead".into(),
                 ));
             }
-            _ => {}
+            // Boxed: a write is a deep future already.
+            Some(PinType::Meta) => {
+                Box::pin(self.unpin_shards(before.as_ref(), deadline)).await?;
+            }
+            Some(PinType::Data) | None => {}
         }
         let done = self
             .plain(session, Command::Unpin { cid }, deadline)
@@ -164,7 +180,7 @@ impl Leader {
         members: Vec<Member>,
     ) -> Result<Vec<PeerId>, Refusal> {
         let begun = std::time::Instant::now();
-        let view = self.candidates_of(members);
+        let view = self.candidates_of(members).needing(spec.size);
         let current = current.map_or(&[][..], |pin| &pin.allocations);
         let request = PlacementRequest {
             cid: &spec.cid,
@@ -177,7 +193,12 @@ impl Leader {
             tracing::info!(cid = %spec.cid, candidates = ?view, "not placed: {e}");
             Refusal::Invalid(e.to_string())
         })?;
-        self.reserve(&chosen);
+        let new: Vec<PeerId> = chosen
+            .iter()
+            .filter(|p| !current.contains(p))
+            .cloned()
+            .collect();
+        self.reserve(&new, spec.size.max(super::PIN_BYTES));
         self.0.deciding.ran(begun);
         Ok(chosen)
     }

@@ -16,7 +16,7 @@ use super::Leader;
 use crate::cluster::ClusterError;
 
 /// What a pin is taken to need until its size is known.
-const PIN_BYTES: u64 = 1024 * 1024;
+pub(super) const PIN_BYTES: u64 = 1024 * 1024;
 /// By then the room a pin takes shows in its peer's metrics.
 const SETTLED: Duration = Duration::from_secs(30);
 
@@ -33,11 +33,12 @@ struct Generations {
 }
 
 impl Reservations {
-    fn add(&self, peers: &[PeerId]) {
+    fn add(&self, peers: &[PeerId], bytes: u64) {
         let mut generations = self.0.lock();
         generations.turn();
         for peer in peers {
-            *generations.young.entry(peer.clone()).or_default() += PIN_BYTES;
+            let promised = generations.young.entry(peer.clone()).or_default();
+            *promised = promised.saturating_add(bytes);
         }
     }
 
@@ -45,7 +46,8 @@ impl Reservations {
         let mut generations = self.0.lock();
         generations.turn();
         let bytes = |generation: &BTreeMap<PeerId, u64>| generation.get(peer).copied();
-        bytes(&generations.young).unwrap_or(0) + bytes(&generations.old).unwrap_or(0)
+        let young = bytes(&generations.young).unwrap_or(0);
+        young.saturating_add(bytes(&generations.old).unwrap_or(0))
     }
 }
 
@@ -101,13 +103,17 @@ impl Leader {
         view
     }
 
-    pub(super) fn reserve(&self, peers: &[PeerId]) {
-        self.0.reservations.add(peers);
+    pub(super) fn reserve(&self, peers: &[PeerId], bytes: u64) {
+        self.0.reservations.add(peers, bytes);
     }
 
-    /// Who shall hold content that is about to be added.
-    pub(crate) async fn place_new(&self, spec: &PinSpec) -> Result<Vec<PeerId>, ClusterError> {
-        let view = self.candidates().await?;
+    /// Who shall hold content that is about to be added, of so many bytes.
+    pub(crate) async fn place_new(
+        &self,
+        spec: &PinSpec,
+        bytes: u64,
+    ) -> Result<Vec<PeerId>, ClusterError> {
+        let view = self.candidates().await?.needing(bytes);
         let request = PlacementRequest {
             cid: &spec.cid,
             replication: spec.replication,
@@ -116,7 +122,7 @@ impl Leader {
             excluded: &[],
         };
         let chosen = place(&request, &view).map_err(|e| ClusterError::Invalid(e.to_string()))?;
-        self.reserve(&chosen);
+        self.reserve(&chosen, bytes.max(PIN_BYTES));
         Ok(chosen)
     }
 }

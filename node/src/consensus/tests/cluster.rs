@@ -56,6 +56,7 @@ pub(super) fn pin(n: u32) -> Command {
             pin_update: None,
             origins: Vec::new(),
             shard_size: 0,
+            size: 0,
             reference: None,
         },
         allocations: Vec::new(),

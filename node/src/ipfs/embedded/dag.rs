@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     bitswap::{Bitswap, FetchError, Session},
+    pins::Reach,
     store::Store,
     touched::Run,
 };
@@ -58,11 +59,13 @@ impl Source<'_> {
     pub(super) async fn fetch(
         &self,
         root: Cid,
-        recursive: bool,
+        reach: Reach,
         progress: &mut (dyn FnMut(PinProgress) + Send),
     ) -> Result<(), DagError> {
-        let session = self.bitswap.session();
+        let session = self.bitswap.keeping_session();
         let mut walk = Walk::new(root);
+        // Of what is found later, links are followed only where the pin holds everything.
+        let mut follow = reach != Reach::Root;
         let mut fetching = FuturesUnordered::new();
         let mut done = PinProgress::default();
         let mut moved = Instant::now();
@@ -70,7 +73,8 @@ impl Source<'_> {
             while fetching.len() < DAG_FETCHES_MAX
                 && let Some(cid) = walk.pending.pop()
             {
-                fetching.push(self.fetch_one(&session, cid, recursive));
+                fetching.push(self.fetch_one(&session, cid, follow));
+                follow = reach == Reach::All;
             }
             let next = timeout_at(moved + self.stall, fetching.next());
             let next = next.await.map_err(|_| DagError::Stalled(self.stall))?;
@@ -92,10 +96,10 @@ impl Source<'_> {
         &self,
         session: &Session,
         cid: Cid,
-        recursive: bool,
+        follow: bool,
     ) -> Result<(u64, Vec<Cid>), DagError> {
         self.run.touch(&cid);
-        if cid.0.codec() == RAW || !recursive {
+        if cid.0.codec() == RAW || !follow {
             let found = self
                 .store
                 .lens(vec![cid])
@@ -106,7 +110,7 @@ impl Source<'_> {
             }
         }
         let block = session.get(&cid).await?;
-        let children = match recursive {
+        let children = match follow {
             true => links(&cid, &block).map_err(|error| DagError::Links {
                 cid: Box::new(cid),
                 error,

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::env::{Disk, Env, LaneClosed};
 
 mod bitswap;
+mod check;
 mod dag;
 mod files;
 mod gc;

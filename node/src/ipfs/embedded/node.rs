@@ -16,11 +16,14 @@ use super::{
     bitswap::{FetchError, OpenStream, Version},
     dag::{DagError, Source},
     net::Net,
-    pins::Pinned,
+    pins::{Pinned, Reach},
 };
 use crate::{
     env::RawPipe,
-    ipfs::{Collected, IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest, RepoStat},
+    ipfs::{
+        Checked, Collected, IpfsError, IpfsId, IpfsNode, IpfsStream, PinProgress, PinRequest,
+        RepoStat,
+    },
 };
 
 /// Origins of a pin that are connected to.
@@ -87,15 +90,16 @@ impl Embedded {
         mut progress: Box<dyn FnMut(PinProgress) + Send>,
     ) -> Result<(), IpfsError> {
         let PinRequest {
-            cid, mode, name, ..
+            cid,
+            mode,
+            shard,
+            name,
+            ..
         } = request;
+        let pinned = Pinned { mode, name, shard };
         match self.pins.get(&cid) {
             // What was just added anew is walked, so that it is not kept beyond the pin.
-            Some(pin)
-                if pin.mode == mode && pin.name == name && !self.store.touched().waits(&cid) =>
-            {
-                return Ok(());
-            }
+            Some(pin) if pin == pinned && !self.store.touched().waits(&cid) => return Ok(()),
             Some(pin) if pin.mode == PinMode::Recursive && mode == PinMode::Direct => {
                 let text = format!("pin: {cid} already pinned recursively");
                 return Err(IpfsError::Refused(text));
@@ -111,10 +115,10 @@ impl Embedded {
             run: &run,
             stall: self.pin_timeout,
         };
-        let recursive = mode == PinMode::Recursive;
-        source.fetch(cid, recursive, &mut progress).await?;
+        let reach = Reach::new(mode, shard);
+        source.fetch(cid, reach, &mut progress).await?;
         // Every block is durable: only now is the pin.
-        self.pins.set(cid, Some(Pinned { mode, name })).await?;
+        self.pins.set(cid, Some(pinned)).await?;
         run.pinned();
         Ok(())
     }
@@ -139,7 +143,10 @@ impl Embedded {
             let last = page.last().map(|(cid, _)| *cid);
             std::future::ready(last.map(|last| (page, Some(last))))
         });
-        let flat = pages.flat_map(|page| stream::iter(page.into_iter().map(Ok)));
+        let flat = pages.flat_map(|page| {
+            let modes = page.into_iter().map(|(cid, reach)| Ok((cid, reach.mode())));
+            stream::iter(modes)
+        });
         flat.boxed()
     }
 }
@@ -193,11 +200,23 @@ impl IpfsNode for Embedded {
         })
     }
 
+    fn free(&self) -> BoxFuture<'_, Result<u64, IpfsError>> {
+        Box::pin(async move { Ok(self.store.free().await?) })
+    }
+
     fn repo_gc(&self) -> BoxFuture<'_, Result<IpfsStream<Collected>, IpfsError>> {
         Box::pin(async move {
             let removed = self.collect().await?;
             Ok(removed.map(|cid| cid.map(Collected::Removed)).boxed())
         })
+    }
+
+    fn blocks(&self) -> BoxFuture<'_, Result<IpfsStream<Cid>, IpfsError>> {
+        Box::pin(self.list_blocks())
+    }
+
+    fn repo_verify(&self) -> BoxFuture<'_, Result<IpfsStream<Checked>, IpfsError>> {
+        Box::pin(self.verify_all())
     }
 
     fn swarm_connect(&self, address: String) -> BoxFuture<'_, Result<(), IpfsError>> {

@@ -73,6 +73,39 @@ impl From<LaneClosed> for PinsError {
 pub(super) struct Pinned {
     pub(super) mode: PinMode,
     pub(super) name: String,
+    /// Recursive, but no further than the root's links. Files written before there were such pins
+    /// have none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) shard: bool,
+}
+
+/// Which blocks of its DAG a pin holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The root.
+    Root,
+    /// The root and what it links to.
+    Links,
+    /// All.
+    All,
+}
+
+impl Reach {
+    pub(super) fn new(mode: PinMode, shard: bool) -> Self {
+        match mode {
+            PinMode::Direct => Self::Root,
+            PinMode::Recursive if shard => Self::Links,
+            PinMode::Recursive => Self::All,
+        }
+    }
+
+    /// What it is called.
+    pub(super) fn mode(self) -> PinMode {
+        match self {
+            Self::Root => PinMode::Direct,
+            Self::Links | Self::All => PinMode::Recursive,
+        }
+    }
 }
 
 /// A line of the file: what a CID is from now on.
@@ -132,12 +165,18 @@ impl Pins {
     }
 
     /// The next pins after `from` in the order of CIDs, at most `n`.
-    pub(super) fn page(&self, from: Option<Cid>, n: usize) -> Vec<(Cid, PinMode)> {
+    pub(super) fn page(&self, from: Option<Cid>, n: usize) -> Vec<(Cid, Reach)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let start = from.map_or(Unbounded, Excluded);
         let table = self.0.table.lock();
         let page = table.range((start, Unbounded)).take(n);
-        page.map(|(cid, pin)| (*cid, pin.mode)).collect()
+        page.map(|(cid, pin)| (*cid, Reach::new(pin.mode, pin.shard)))
+            .collect()
+    }
+
+    /// Pins there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.table.lock().len()
     }
 
     /// Resolves when the changes so far are written.
@@ -345,8 +384,11 @@ mod tests {
     }
 
     fn pinned(mode: PinMode, name: &str) -> Pinned {
-        let name = name.into();
-        Pinned { mode, name }
+        Pinned {
+            mode,
+            name: name.into(),
+            shard: false,
+        }
     }
 
     async fn open(path: &Path) -> Result<Pins, PinsError> {

@@ -13,10 +13,10 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use ipfs_cluster_protocol::{
     content::{
-        DAG_CBOR, RAW, Root, hash::name_like, options::ImportOptions, tree::Tree,
+        DAG_CBOR, RAW, Root, hash::name_like, options::ImportOptions, shard_list, tree::Tree,
         unixfs::Attributes,
     },
-    id::Cid,
+    id::{Cid, WideCid},
     pin::PinMode,
 };
 use tempfile::TempDir;
@@ -75,6 +75,7 @@ fn pin_request(cid: Cid, mode: PinMode) -> PinRequest {
     PinRequest {
         cid,
         mode,
+        shard: false,
         name: String::new(),
         update_from: None,
         origins: vec![],
@@ -228,7 +229,7 @@ async fn a_pin_without_a_source_stalls() {
     let nowhere = name_like(1, RAW, 0x12, 32, b"nowhere").unwrap();
     let error = pin(&a, nowhere, PinMode::Recursive).await.unwrap_err();
     assert!(matches!(error, IpfsError::Stalled(_)), "{error}");
-    let unknown = Cid(cid::Cid::new_v1(0x78, *nowhere.0.hash()));
+    let unknown = Cid(WideCid::new_v1(0x78, *nowhere.0.hash()));
     a.block_put(vec![(unknown, Bytes::from_static(b"nowhere"))])
         .await
         .unwrap();
@@ -363,4 +364,96 @@ async fn a_taken_port_is_an_error_and_what_cannot_be_served_is_skipped() {
     config.listen = vec![quic, "/ip4/127.0.0.1/tcp/0".into()];
     let b = start(config, &real::env()).await.unwrap();
     assert_eq!(b.addresses().len(), 1);
+}
+
+#[tokio::test]
+async fn a_round_of_checks_brings_back_what_is_corrupt_or_missing() {
+    let [here, there] = dirs();
+    let (a, b) = (node(&here).await, node(&there).await);
+    let root = add(&a, &random(600_000)).await;
+    b.connect_to(&a.addresses());
+    pin(&b, root.cid, PinMode::Recursive).await.unwrap();
+    let files = block_files(&there);
+    let whole: Vec<_> = files.iter().map(|f| std::fs::read(f).unwrap()).collect();
+    let mut corrupt = whole[0].clone();
+    corrupt[3] ^= 1;
+    std::fs::write(&files[0], corrupt).unwrap();
+    std::fs::remove_file(&files[1]).unwrap();
+    b.check_every(Duration::from_millis(20));
+    let is_whole = |(file, bytes): (&PathBuf, &Vec<u8>)| {
+        std::fs::read(file).is_ok_and(|found| found == *bytes)
+    };
+    // Nobody tells when a round is over.
+    while !files.iter().zip(&whole).all(is_whole) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_corrupt_is_told_by_a_check_of_everything() {
+    use crate::ipfs::Checked;
+    let [dir] = dirs();
+    let a = node(&dir).await;
+    add(&a, &random(600_000)).await;
+    let check = || async {
+        let told = a.repo_verify().await.unwrap();
+        let told: Vec<Checked> = told.try_collect().await.unwrap();
+        let whole = told.iter().map(|c| match c {
+            Checked::Whole(n) => *n,
+            Checked::Corrupt(_) => 0,
+        });
+        let whole: u64 = whole.sum();
+        let corrupt = told.iter().filter(|c| matches!(c, Checked::Corrupt(_)));
+        (whole, corrupt.count())
+    };
+    assert_eq!(check().await, (4, 0));
+    let listed = a.blocks().await.unwrap();
+    assert_eq!(listed.try_collect::<Vec<_>>().await.unwrap().len(), 4);
+    std::fs::write(&block_files(&dir)[2], b"something else").unwrap();
+    assert_eq!(check().await, (3, 1));
+    assert_eq!(check().await, (3, 0), "it was moved aside");
+}
+
+#[tokio::test]
+async fn a_shard_holds_what_it_lists_and_nothing_below() {
+    let [here, there] = dirs();
+    let (a, b) = (node(&here).await, node(&there).await);
+    let root = add(&a, &random(600_000)).await;
+    let list = shard_list::list(&[root.cid]).unwrap();
+    a.block_put(vec![(list.cid, list.data)]).await.unwrap();
+    b.connect_to(&a.addresses());
+    let request = PinRequest {
+        shard: true,
+        ..pin_request(list.cid, PinMode::Recursive)
+    };
+    b.pin(request, Box::new(|_| {})).await.unwrap();
+    assert_eq!(block_files(&there).len(), 2);
+    assert_eq!(pins(&b).await, [(list.cid, PinMode::Recursive)]);
+    // Another block is garbage, the two are not; nor after a restart.
+    stop(b).await;
+    let b = node(&there).await;
+    b.connect_to(&a.addresses());
+    read(&b, root.cid.to_string()).await;
+    assert_eq!(block_files(&there).len(), 5);
+    let removed: Vec<_> = b.collect().await.unwrap().try_collect().await.unwrap();
+    assert_eq!((removed.len(), block_files(&there).len()), (3, 2));
+}
+
+#[tokio::test]
+async fn a_full_node_reads_what_it_cannot_keep_and_says_why_it_cannot_pin_it() {
+    let [here, there] = dirs();
+    let a = node(&here).await;
+    let data = random(600_000);
+    let root = add(&a, &data).await;
+    let mut config = config(there.path());
+    config.storage_max = 1000;
+    let b = start(config, &real::env()).await.unwrap();
+    b.connect_to(&a.addresses());
+    assert!(read(&b, root.cid.to_string()).await == data);
+    let error = pin(&b, root.cid, PinMode::Recursive).await.unwrap_err();
+    assert!(
+        error.to_string().contains("the IPFS store is full"),
+        "{error}"
+    );
+    assert_eq!(pins(&b).await, []);
 }

@@ -68,6 +68,7 @@ fn request(mode: PinMode) -> PinRequest {
     PinRequest {
         cid: cid(ROOT),
         mode,
+        shard: false,
         name: String::new(),
         update_from: None,
         origins: vec![],

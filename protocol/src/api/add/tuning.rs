@@ -128,7 +128,9 @@ impl Tuning {
     #[must_use]
     pub fn attributes(&self, own: Attributes) -> Attributes {
         let own_mode = own.mode.filter(|_| self.preserve_mode);
-        let mode = self.mode.filter(|mode| *mode != 0).or(own_mode);
+        // Of a mode that is given, Kubo takes the permissions alone; of a file's own, all.
+        let given = self.mode.map(|mode| mode & 0o777);
+        let mode = given.filter(|mode| *mode != 0).or(own_mode);
         let mtime = self.mtime.filter(|seconds| *seconds != 0);
         let mtime = mtime.map(|seconds| Mtime {
             seconds,

@@ -15,7 +15,7 @@ use super::{
     wire::put_number,
 };
 use crate::{
-    id::Cid,
+    id::{Cid, WideCid},
     limits::{BLOCK_BYTES_MAX, CAR_HEADER_BYTES_MAX, CAR_ROOTS_MAX, CID_BYTES_MAX},
 };
 
@@ -235,7 +235,7 @@ fn header_of(bytes: &[u8]) -> Result<(u64, Vec<Cid>), CarError> {
 /// A CID and what follows it.
 fn block(section: Bytes) -> Result<Item, CarError> {
     let mut rest = io::Cursor::new(&section);
-    let cid = cid::Cid::read_bytes(&mut rest).map_err(|e| CarError::Cid(e.to_string()))?;
+    let cid = WideCid::read_bytes(&mut rest).map_err(|e| CarError::Cid(e.to_string()))?;
     let at = usize::try_from(rest.position()).map_err(|_| CarError::Eof)?;
     let data = section.slice(at.min(section.len())..);
     let cid = Cid(cid);

@@ -2,7 +2,9 @@
 //!
 //! The first block of a session is asked for with *have* at every peer; who has it is asked for the
 //! block and becomes a source of the session. Further blocks go straight to the source that has the
-//! least to do, and to the others when it says no, is silent, or leaves.
+//! least to do, and to the others when it says no, is silent, or leaves. Once even that one has much to
+//! do, the peers that are no source yet are asked whether they have the block too, and take over where
+//! they have less to do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,14 +13,26 @@ use ipfs_cluster_protocol::id::{Cid, PeerId};
 use tokio::sync::oneshot;
 
 use super::{
+    super::StoreError,
     FetchError,
     message::{Entry, WantKind},
 };
 
+/// A source with so many blocks to send has much to do.
+const MUCH: usize = 8;
+
 /// Whom to send what.
 pub(super) type Ask = (PeerId, Entry);
+/// A block that came.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) data: Bytes,
+    /// Why it is not in the store.
+    pub(super) unkept: Option<StoreError>,
+}
+
 /// Who waits for a block.
-pub(super) type Waiter = oneshot::Sender<Result<Bytes, FetchError>>;
+pub(super) type Waiter = oneshot::Sender<Result<Arrived, FetchError>>;
 
 /// Blocks that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,13 +160,31 @@ impl Client {
         if let Some(sources) = self.sessions.get_mut(&want_.session) {
             sources.insert(peer.clone());
         }
-        if want_.current.is_some() {
+        if let Some(current) = want_.current.clone() {
             if !want_.has.contains(peer) {
                 want_.has.push_back(peer.clone());
             }
-            return vec![];
+            return self.relieve(&current, peer, cid);
         }
         vec![self.ask_for(peer.clone(), cid)]
+    }
+
+    fn load(&self, peer: &PeerId) -> usize {
+        self.peers.get(peer).copied().unwrap_or(usize::MAX)
+    }
+
+    /// Has a block sent by `by` instead of `busy`, if that has more to do.
+    fn relieve(&mut self, busy: &PeerId, by: &PeerId, cid: &Cid) -> Vec<Ask> {
+        if self.load(busy) <= self.load(by).saturating_add(1) {
+            return vec![];
+        }
+        release(&mut self.peers, busy);
+        if let Some(want) = self.wants.get_mut(cid) {
+            want.asked.insert(busy.clone(), Asked::Have);
+            want.has.push_back(busy.clone());
+        }
+        let cancel = (busy.clone(), Entry::Cancel(*cid));
+        vec![cancel, self.ask_for(by.clone(), cid)]
     }
 
     /// A peer has not got a block.
@@ -222,15 +254,21 @@ impl Client {
             |p: &&PeerId| !matches!(want_.asked.get(*p), Some(Asked::Block | Asked::Lacks));
         let known = want_.has.iter().min_by_key(load);
         let source = known.or_else(|| sources?.iter().filter(untried).min_by_key(load));
-        if let Some(peer) = source.cloned() {
-            return vec![self.ask_for(peer, cid)];
-        }
+        let source = source.cloned();
+        let is_source = |p: &PeerId| sources.is_some_and(|sources| sources.contains(p));
         let mut asks = vec![];
-        for peer in self.peers.keys() {
-            if !want_.asked.contains_key(peer) {
-                want_.asked.insert(peer.clone(), Asked::Have);
-                asks.push((peer.clone(), want(*cid, WantKind::Have)));
+        if source.as_ref().is_none_or(|peer| load(&peer) >= MUCH) {
+            // With a source there is, whoever is one already need not be asked.
+            let known = |p: &PeerId| source.is_some() && is_source(p);
+            for peer in self.peers.keys().filter(|p| !known(p)) {
+                if !want_.asked.contains_key(peer) {
+                    want_.asked.insert(peer.clone(), Asked::Have);
+                    asks.push((peer.clone(), want(*cid, WantKind::Have)));
+                }
             }
+        }
+        if let Some(peer) = source {
+            asks.push(self.ask_for(peer, cid));
         }
         asks
     }
@@ -328,6 +366,32 @@ mod tests {
             }
         }
         assert_eq!(to, BTreeMap::from([(peer(0), 5), (peer(1), 5)]));
+    }
+
+    #[test]
+    fn a_source_with_much_to_do_is_relieved_by_those_that_have_less() {
+        let (mut client, session) = client(2);
+        wanted(&mut client, 0, session);
+        client.has(&peer(0), &cid(0));
+        client.end(&cid(0), Some(&peer(0)));
+        for n in 1..=20 {
+            let asks = wanted(&mut client, n, session);
+            assert!(asks.contains(&block(0, n)));
+            assert_eq!(asks.contains(&have(1, n)), usize::from(n) > MUCH, "{n}");
+        }
+        let mut moved = 0;
+        for n in 1..=20 {
+            let asks = client.has(&peer(1), &cid(n));
+            if !asks.is_empty() {
+                assert_eq!(asks, [(peer(0), Entry::Cancel(cid(n))), block(1, n)]);
+                moved += 1;
+            }
+        }
+        assert_eq!(moved, 10);
+        // The one that was relieved is asked again when the other leaves.
+        let again = client.disconnected(&peer(1));
+        assert_eq!(again.len(), 10);
+        assert!(again.iter().all(|(p, _)| *p == peer(0)));
     }
 
     #[test]

@@ -48,7 +48,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use client::{Ask, Client, SessionId};
+use client::{Arrived, Ask, Client, SessionId};
 use message::Message;
 use outbox::Outbox;
 use server::{Answer, Server};
@@ -149,19 +149,28 @@ impl Bitswap {
         }))
     }
 
-    /// Blocks that belong together, so that who has one is asked for the others.
+    /// Blocks that belong together, so that who has one is asked for the others. They are stored
+    /// where there is room, and handed out in any case.
     pub(super) fn session(&self) -> Session {
         let id = self.0.state.lock().client.open_session();
         Session {
             bitswap: self.0.clone(),
             id,
+            keeps: false,
         }
+    }
+
+    /// The same for blocks that are of no use unless they are stored.
+    pub(super) fn keeping_session(&self) -> Session {
+        let mut session = self.session();
+        session.keeps = true;
+        session
     }
 
     /// Blocks were stored otherwise: who waits for them gets them.
     pub(super) fn stored(&self, blocks: &[(Cid, Bytes)]) {
         for (cid, data) in blocks {
-            self.0.arrived(cid, Ok(data.clone()), None);
+            self.0.arrived(cid, Ok(kept(data.clone())), None);
         }
     }
 
@@ -180,13 +189,17 @@ impl Bitswap {
     }
 }
 
+fn kept(data: Bytes) -> Arrived {
+    Arrived { data, unkept: None }
+}
+
 impl Inner {
     /// A block is here, or cannot be: tells who waits, here and elsewhere.
-    fn arrived(&self, cid: &Cid, block: Result<Bytes, FetchError>, from: Option<&PeerId>) {
+    fn arrived(&self, cid: &Cid, block: Result<Arrived, FetchError>, from: Option<&PeerId>) {
         let mut state = self.state.lock();
         let (waiters, cancels) = state.client.end(cid, from);
         state.send(cancels);
-        if let Ok(data) = &block {
+        if let Ok(Arrived { data, unkept: None }) = &block {
             for (peer, answer) in state.server.stored(cid, data.len() as u64) {
                 state.answer(&peer, *cid, answer);
             }
@@ -275,8 +288,8 @@ impl Inner {
         }
         let stored = self.store.put_fetched(wanted.clone()).await;
         for (cid, data) in wanted {
-            let block = stored.clone().map(|()| data).map_err(FetchError::Store);
-            self.arrived(&cid, block, Some(peer));
+            let unkept = stored.clone().err();
+            self.arrived(&cid, Ok(Arrived { data, unkept }), Some(peer));
         }
     }
 
@@ -344,6 +357,8 @@ impl StreamUser for Bitswap {
 pub(super) struct Session {
     bitswap: Arc<Inner>,
     id: SessionId,
+    /// A block that cannot be stored is none.
+    keeps: bool,
 }
 
 impl fmt::Debug for Session {
@@ -390,10 +405,16 @@ impl Session {
         };
         loop {
             match timeout(RETRY, &mut answer).await {
-                Ok(answered) => return answered.unwrap_or(Err(FetchError::Closed)),
+                Ok(answered) => {
+                    let arrived = answered.unwrap_or(Err(FetchError::Closed))?;
+                    return match arrived.unkept.filter(|_| self.keeps) {
+                        Some(error) => Err(error.into()),
+                        None => Ok(arrived.data),
+                    };
+                }
                 // It may have been stored otherwise between the look and the want.
                 Err(_) => match self.bitswap.store.get(cid).await? {
-                    Some(data) => self.bitswap.arrived(cid, Ok(data), None),
+                    Some(data) => self.bitswap.arrived(cid, Ok(kept(data)), None),
                     None => {
                         let mut state = self.bitswap.state.lock();
                         let asks = state.client.stalled(cid);

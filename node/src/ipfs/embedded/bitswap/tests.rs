@@ -151,11 +151,14 @@ async fn a_block_that_cannot_be_kept_is_an_error() {
     connect(&nodes[0], &nodes[1]);
     let dir = nodes[0]._dir.path();
     std::fs::remove_dir_all(dir.join("tmp")).unwrap();
-    let error = nodes[0].bitswap.session().get(&all[0].0).await.unwrap_err();
+    let session = nodes[0].bitswap.keeping_session();
+    let error = session.get(&all[0].0).await.unwrap_err();
     assert!(
         matches!(error, FetchError::Store(StoreError::Io { .. })),
         "{error}"
     );
+    let session = nodes[0].bitswap.session();
+    assert_eq!(session.get(&all[0].0).await.unwrap(), all[0].1);
 }
 
 #[tokio::test]

@@ -15,16 +15,17 @@ use futures::{StreamExt, stream, stream::FuturesUnordered};
 use ipfs_cluster_protocol::{
     content::{
         RAW,
+        hash::inlined,
         links::{LinksError, links},
     },
     id::Cid,
     limits::{DAG_PENDING_MAX, GC_MARKS_MAX},
-    pin::PinMode,
 };
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{
     Embedded,
+    pins::Reach,
     touched::{Collecting, Key, key_of},
 };
 use crate::ipfs::{IpfsError, IpfsStream};
@@ -38,6 +39,32 @@ const HIGH: u64 = 90;
 const LOW: u64 = 80;
 /// Between two collections that nobody asked for.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// What the pins hold.
+#[derive(Default)]
+struct Marks {
+    blocks: HashSet<Key>,
+    /// Blocks whose links were followed, and as what they were read: a block may be linked as plain
+    /// bytes in one place, and as a node in another.
+    followed: HashSet<(Key, u64)>,
+}
+
+impl Marks {
+    /// Marks a block; whether its links are still to be followed.
+    fn mark(&mut self, cid: &Cid) -> bool {
+        let codec = cid.0.codec();
+        // Names that carry their blocks may end alike and yet link to others. None can be within
+        // itself, so following them each time comes to an end.
+        if inlined(cid).is_some() {
+            return codec != RAW;
+        }
+        let Some(key) = key_of(cid) else {
+            return codec != RAW;
+        };
+        self.blocks.insert(key);
+        codec != RAW && self.followed.insert((key, codec))
+    }
+}
 
 /// A collection that has marked and now removes.
 struct Sweep {
@@ -101,25 +128,31 @@ impl Embedded {
 
     /// The blocks that the pins hold.
     async fn mark(&self) -> Result<HashSet<Key>, IpfsError> {
-        let mut marks = HashSet::new();
+        let mut marks = Marks::default();
         let mut from = None;
         loop {
             let page = self.pins.page(from, PAGE);
             let Some((last, _)) = page.last() else {
-                return Ok(marks);
+                return Ok(marks.blocks);
             };
             from = Some(*last);
-            for (root, mode) in page {
-                match mode {
-                    PinMode::Direct => marks.extend(key_of(&root)),
-                    PinMode::Recursive => self.mark_dag(root, &mut marks).await?,
+            for (root, reach) in page {
+                match reach {
+                    Reach::Root => marks.blocks.extend(key_of(&root)),
+                    Reach::Links => {
+                        marks.blocks.extend(key_of(&root));
+                        let links = self.children(root).await;
+                        let links = links.map_err(|why| not_whole(&root, &why))?;
+                        marks.blocks.extend(links.iter().filter_map(key_of));
+                    }
+                    Reach::All => self.mark_dag(root, &mut marks).await?,
                 }
             }
         }
     }
 
     /// A DAG; what is marked already was followed already.
-    async fn mark_dag(&self, root: Cid, marks: &mut HashSet<Key>) -> Result<(), IpfsError> {
+    async fn mark_dag(&self, root: Cid, marks: &mut Marks) -> Result<(), IpfsError> {
         let refused = |text: String| IpfsError::Refused(text);
         let mut pending = vec![root];
         let mut reading = FuturesUnordered::new();
@@ -127,12 +160,10 @@ impl Embedded {
             while reading.len() < READS
                 && let Some(cid) = pending.pop()
             {
-                // A name that carries its block may still link to others.
-                let new = key_of(&cid).is_none_or(|key| marks.insert(key));
-                if new && cid.0.codec() != RAW {
+                if marks.mark(&cid) {
                     reading.push(self.children(cid));
                 }
-                if marks.len() > GC_MARKS_MAX {
+                if marks.blocks.len() > GC_MARKS_MAX {
                     return Err(refused(format!(
                         "more than {GC_MARKS_MAX} blocks are pinned"
                     )));
@@ -141,12 +172,7 @@ impl Embedded {
             let Some(children) = reading.next().await else {
                 return Ok(());
             };
-            let children = children.map_err(|why| {
-                refused(format!(
-                    "no garbage can be told while the pin {root} is not whole: {why}; recover the \
-                     pin or unpin it, then try again"
-                ))
-            })?;
+            let children = children.map_err(|why| not_whole(&root, &why))?;
             if pending.len() + children.len() > DAG_PENDING_MAX {
                 return Err(refused(format!("the DAG of the pin {root} is too wide")));
             }
@@ -164,6 +190,13 @@ impl Embedded {
             Err(error) => Err(format!("{cid}: {error}")),
         }
     }
+}
+
+fn not_whole(root: &Cid, why: &str) -> IpfsError {
+    IpfsError::Refused(format!(
+        "no garbage can be told while the pin {root} is not whole: {why}; recover the pin or unpin \
+         it, then try again"
+    ))
 }
 
 /// Whether so many bytes are more than a share of the maximum.

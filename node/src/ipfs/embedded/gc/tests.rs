@@ -4,10 +4,12 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use ipfs_cluster_protocol::{
     content::{
-        dag_pb::Node,
+        DAG_PB, RAW,
+        dag_pb::{Link, Node},
+        hash::{IDENTITY, name_like},
         options::{ChunkerSpec, ImportOptions},
     },
-    id::Cid,
+    id::{Cid, WideCid},
     pin::PinMode,
 };
 use tempfile::TempDir;
@@ -50,6 +52,7 @@ async fn pin(node: &Embedded, cid: Cid, mode: PinMode) {
     let request = PinRequest {
         cid,
         mode,
+        shard: false,
         name: String::new(),
         update_from: None,
         origins: vec![],
@@ -141,6 +144,62 @@ async fn a_pin_that_is_not_whole_stops_the_collection() {
     collect(&a).await.unwrap();
 }
 
+/// The CID of a node over other blocks, and the node.
+fn over(links: &[Cid], code: u64) -> (Cid, Bytes) {
+    let links = links.iter().map(|cid| Link {
+        cid: *cid,
+        name: b"the same name".to_vec(),
+        dag_size: 5,
+    });
+    let node = Node {
+        links: links.collect(),
+        data: Some(vec![8, 1]),
+    };
+    let data = Bytes::from(node.encode());
+    (name_like(1, DAG_PB, code, 32, &data).unwrap(), data)
+}
+
+#[tokio::test]
+async fn what_names_that_end_alike_link_to_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = node(&dir).await;
+    let leaf = |data: &'static [u8]| {
+        let data = Bytes::from_static(data);
+        (name_like(1, RAW, 0x12, 32, &data).unwrap(), data)
+    };
+    let leaves = [leaf(b"first"), leaf(b"other")];
+    a.block_put(leaves.to_vec()).await.unwrap();
+    // Carried by their names, which differ in the middle alone.
+    let nodes = leaves.each_ref().map(|(cid, _)| over(&[*cid], IDENTITY).0);
+    let root = over(&nodes, 0x12);
+    a.block_put(vec![root.clone()]).await.unwrap();
+    pin(&a, root.0, PinMode::Recursive).await;
+    assert_eq!(collect(&a).await.unwrap(), []);
+    for (cid, data) in leaves {
+        assert_eq!(a.block_get(cid).await.unwrap(), data);
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_is_linked_as_bytes_and_as_a_node_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = node(&dir).await;
+    let data = Bytes::from_static(b"leaf");
+    let leaf = name_like(1, RAW, 0x12, 32, &data).unwrap();
+    let inner = over(&[leaf], 0x12);
+    let bytes = Cid(WideCid::new_v1(RAW, *inner.0.0.hash()));
+    // Links are followed from the first to the last.
+    for order in [[bytes, inner.0], [inner.0, bytes]] {
+        let root = over(&order, 0x12);
+        let blocks = vec![(leaf, data.clone()), inner.clone(), root.clone()];
+        a.block_put(blocks).await.unwrap();
+        pin(&a, root.0, PinMode::Recursive).await;
+        collect(&a).await.unwrap();
+        assert_eq!(a.store.get(&leaf).await.unwrap(), Some(data.clone()));
+        a.unpin(root.0).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn one_collects_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -158,7 +217,7 @@ async fn a_store_that_is_nearly_full_is_tidied_unasked() {
     let a = sized(&dir, 400_000).await;
     let block = |n: u32| {
         let data = Bytes::from(vec![n as u8; 100_000]);
-        let cid = ipfs_cluster_protocol::content::hash::name_like(1, 0x55, 0x12, 32, &data);
+        let cid = name_like(1, 0x55, 0x12, 32, &data);
         (cid.unwrap(), data)
     };
     // Unpinned again: garbage from then on.

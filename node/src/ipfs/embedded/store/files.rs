@@ -6,15 +6,18 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use ipfs_cluster_protocol::{content::RAW, id::Cid, limits::BLOCK_BYTES_MAX};
+use ipfs_cluster_protocol::{
+    content::RAW,
+    id::{Cid, CidHash, WideCid},
+    limits::BLOCK_BYTES_MAX,
+};
 use multibase::Base;
-use multihash::Multihash;
 
 use super::{
     super::touched::{Key, key},
@@ -106,6 +109,13 @@ impl Files {
         }
     }
 
+    /// Bytes that the disk has left.
+    pub(super) fn free(&self) -> Result<u64, StoreError> {
+        let space = self.disk.space(&self.root);
+        let space = space.map_err(|e| StoreError::io(&self.root, &e))?;
+        Ok(space.free)
+    }
+
     /// Shards there are.
     pub(super) fn shards(&self) -> Result<Vec<String>, StoreError> {
         let dir = self.blocks();
@@ -124,10 +134,10 @@ impl Files {
         let list = self.disk.list(&dir).map_err(|e| StoreError::io(&dir, &e))?;
         let block = |entry: DirEntry| {
             let name = Base::Base32Lower.decode(&entry.name).ok()?;
-            let hash = Multihash::from_bytes(&name).ok()?;
+            let hash = CidHash::from_bytes(&name).ok()?;
             Some(StoredBlock {
                 key: key(&name)?,
-                cid: Cid(cid::Cid::new_v1(RAW, hash)),
+                cid: Cid(WideCid::new_v1(RAW, hash)),
                 len: entry.len,
             })
         };
@@ -138,7 +148,7 @@ impl Files {
     pub(super) fn remove(&self, block: &StoredBlock) -> Result<(), StoreError> {
         let path = self.place(&block.cid).path;
         match self.disk.remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io(&path, &e)),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, &e)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -170,22 +180,23 @@ impl Files {
     fn open(&self, path: &Path) -> Result<Option<Arc<dyn DiskFile>>, StoreError> {
         match self.disk.open(path, OpenMode::Read) {
             Ok(file) => Ok(Some(file)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io(path, &e)),
         }
     }
 
-    /// Writes blocks of one lane's shards; durable at return. Gives the bytes by which the counted
-    /// shards grew.
+    /// Writes blocks of one lane's shards; durable at return. `grown` is told the bytes of each block
+    /// that came into a counted shard, also where what follows it fails.
     pub(super) fn write(
         &self,
         lane: usize,
         state: &mut LaneState,
         blocks: &[(Cid, Bytes)],
-    ) -> Result<u64, StoreError> {
+        grown: &dyn Fn(u64),
+    ) -> Result<(), StoreError> {
         let mut files = Vec::with_capacity(blocks.len());
         let written = self.write_new(lane, state, blocks, &mut files);
-        let moved = written.and_then(|()| self.move_in(state, &files));
+        let moved = written.and_then(|()| self.move_in(state, &files, grown));
         if moved.is_err() {
             for new in &files {
                 // What was written for nothing goes at once, not only at the next start; what was
@@ -193,12 +204,12 @@ impl Files {
                 let _ = self.disk.remove_file(&new.tmp);
             }
         }
-        let grown = moved?;
+        moved?;
         let shards: BTreeSet<_> = blocks.iter().map(|(c, _)| self.place(c).shard).collect();
         for shard in shards {
             self.make_durable(state, shard)?;
         }
-        Ok(grown)
+        Ok(())
     }
 
     /// Writes and syncs what is not there yet, under temporary names.
@@ -237,8 +248,12 @@ impl Files {
     }
 
     /// Gives new files their names.
-    fn move_in(&self, state: &mut LaneState, files: &[NewFile]) -> Result<u64, StoreError> {
-        let mut grown = 0;
+    fn move_in(
+        &self,
+        state: &mut LaneState,
+        files: &[NewFile],
+        grown: &dyn Fn(u64),
+    ) -> Result<(), StoreError> {
         for new in files {
             let shard = &new.place.shard;
             if self.make_shard(shard)? {
@@ -248,10 +263,10 @@ impl Files {
             let moved = self.disk.rename(&new.tmp, &new.place.path);
             moved.map_err(|e| StoreError::io(&new.tmp, &e))?;
             if state.counted.contains(shard) {
-                grown += new.len;
+                grown(new.len);
             }
         }
-        Ok(grown)
+        Ok(())
     }
 
     /// Makes a shard's folder; true if there was none.
@@ -310,9 +325,13 @@ impl Files {
 
 impl StoreError {
     pub(super) fn io(path: &Path, error: &io::Error) -> Self {
-        Self::Io {
-            path: path.to_path_buf(),
-            text: error.to_string(),
+        let (path, text) = (path.to_path_buf(), error.to_string());
+        match error.kind() {
+            // A limit of the process on the size of its files counts as a full disk.
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::NoRoom { path, text }
+            }
+            _ => Self::Io { path, text },
         }
     }
 }

@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,7 +23,10 @@ use ipfs_cluster_protocol::{
     limits::STORE_BATCH_BLOCKS_MAX,
 };
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::env::{Env, Lane, LaneClosed};
 
@@ -37,6 +41,8 @@ const WRITE_LANES: usize = 4;
 const READ_LANES: usize = 2;
 /// Blocks removed before the lane is given to others.
 const SWEEP_BLOCKS: usize = 64;
+/// After so long a disk that was full is tried again.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// Why a block could not be stored or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +50,18 @@ pub enum StoreError {
     /// The disk said no.
     #[error("{}: {text}", path.display())]
     Io {
+        /// Which file.
+        path: PathBuf,
+        /// The disk's words.
+        text: String,
+    },
+    /// The disk has no room, whatever the configured maximum says.
+    #[error(
+        "the disk of the IPFS store is full ({}: {text}): free some of it; until then this peer \
+         takes no new pins",
+        path.display()
+    )]
+    NoRoom {
         /// Which file.
         path: PathBuf,
         /// The disk's words.
@@ -78,6 +96,13 @@ impl From<LaneClosed> for StoreError {
     }
 }
 
+/// What a look at blocks found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) whole: u64,
+    pub(super) corrupt: Vec<Cid>,
+}
+
 /// The store. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Store(Arc<Inner>);
@@ -93,6 +118,8 @@ struct Inner {
     max: u64,
     /// What must stay although no pin holds it.
     touched: Touched,
+    /// When the disk refused a block for want of room, and nothing was stored since.
+    refused: Mutex<Option<Instant>>,
     /// Told whenever blocks were stored.
     grown: Notify,
     /// True once every shard found at the start is counted and its names are durable.
@@ -122,6 +149,7 @@ impl Store {
             used: AtomicU64::new(0),
             max,
             touched: Touched::default(),
+            refused: Mutex::default(),
             grown: Notify::new(),
             settled: watch::channel(false).0,
         }));
@@ -159,6 +187,23 @@ impl Store {
     /// Resolves when blocks were stored since the last time.
     pub(super) async fn grown(&self) {
         self.0.grown.notified().await;
+    }
+
+    /// Bytes that can still be stored: none while the disk refuses them.
+    pub(super) async fn free(&self) -> Result<u64, StoreError> {
+        let used = self.used().await?;
+        let allowed = self.0.max.saturating_sub(used);
+        if self
+            .0
+            .refused
+            .lock()
+            .is_some_and(|at| at.elapsed() < REFUSED)
+        {
+            return Ok(0);
+        }
+        let files = self.0.files.clone();
+        let on_disk = self.reader().run(move || files.free()).await??;
+        Ok(allowed.min(on_disk))
     }
 
     /// Bytes allowed.
@@ -199,7 +244,13 @@ impl Store {
             });
         }
         let writes = by_lane.into_iter().map(|(n, blocks)| self.write(n, blocks));
-        try_join_all(writes).await?;
+        let written = try_join_all(writes).await;
+        match &written {
+            Err(StoreError::NoRoom { .. }) => *self.0.refused.lock() = Some(Instant::now()),
+            Ok(written) if !written.is_empty() => *self.0.refused.lock() = None,
+            Ok(_) | Err(_) => {}
+        }
+        written?;
         self.0.grown.notify_one();
         Ok(())
     }
@@ -210,8 +261,10 @@ impl Store {
         let write = lane.run(move || {
             let mut state = state.lock();
             for batch in blocks.chunks(STORE_BATCH_BLOCKS_MAX) {
-                let grown = inner.files.write(n, &mut state, batch)?;
-                inner.used.fetch_add(grown, Ordering::Relaxed);
+                let grown = |bytes| {
+                    inner.used.fetch_add(bytes, Ordering::Relaxed);
+                };
+                inner.files.write(n, &mut state, batch, &grown)?;
             }
             Ok(())
         });
@@ -301,6 +354,28 @@ impl Store {
             removed.extend(lane.run(move || inner.remove(batch)).await??);
         }
         Ok(removed)
+    }
+
+    /// Names the blocks of a shard, as plain bytes.
+    pub(super) async fn list(&self, shard: String) -> Result<Vec<Cid>, StoreError> {
+        let files = self.0.files.clone();
+        let blocks = self.reader().run(move || files.blocks_of(&shard)).await??;
+        Ok(blocks.into_iter().map(|block| block.cid).collect())
+    }
+
+    /// Reads the blocks of a shard. What is corrupt is moved aside.
+    pub(super) async fn verify(&self, shard: String) -> Result<Verified, StoreError> {
+        let mut found = Verified::default();
+        for cid in self.list(shard).await? {
+            match self.get(&cid).await {
+                Ok(Some(_)) => found.whole += 1,
+                // Removed since the folder was read.
+                Ok(None) => {}
+                Err(StoreError::Corrupt { cid, .. }) => found.corrupt.push(cid),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// Resolves when what runs in the lanes has run.

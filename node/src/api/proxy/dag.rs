@@ -1,0 +1,216 @@
+//! `dag/get`, `dag/put` and `repo/verify` of the embedded node, in Kubo's shapes.
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::BodyDataStream;
+use hyper::body::Incoming;
+use ipfs_cluster_protocol::{
+    api::{error::parse_cid, json, query::Query},
+    content::{
+        Block, DAG_CBOR, DAG_JSON, DAG_PB, RAW,
+        hash::{self, HashFunction},
+        ipld::{self, Ipld},
+    },
+    id::Cid,
+    limits::{BLOCK_BYTES_MAX, PATH_DEPTH_MAX},
+};
+use serde::Serialize;
+
+use super::reading::{bytes_of, lines_of, path};
+use crate::{
+    api::{
+        http::reply::{self, Reply},
+        rest::add::Parts,
+    },
+    ipfs::{Checked, IpfsError, SharedIpfs, http::error_chain},
+};
+
+fn refused(e: impl std::fmt::Display) -> IpfsError {
+    IpfsError::Refused(e.to_string())
+}
+
+/// The codec of an option, by its name.
+fn codec(query: &Query, option: &str, default: u64) -> Result<u64, IpfsError> {
+    Ok(match query.get(option) {
+        "" => default,
+        "raw" => RAW,
+        "dag-pb" => DAG_PB,
+        "dag-cbor" => DAG_CBOR,
+        "dag-json" => DAG_JSON,
+        other => return Err(refused(format_args!("invalid value {other:?} of {option}"))),
+    })
+}
+
+/// What a path leads to.
+async fn value_at(node: &SharedIpfs, argument: &str) -> Result<Ipld, IpfsError> {
+    let path = path(argument)?;
+    let rest = ["/ipfs/", "/ipld/"]
+        .iter()
+        .find_map(|n| path.strip_prefix(n));
+    let mut segments = rest
+        .unwrap_or_default()
+        .split('/')
+        .filter(|s| !s.is_empty());
+    let root = segments.next().unwrap_or_default();
+    let mut cid: Cid = parse_cid(root).map_err(refused)?;
+    let mut value = block_value(node, &cid).await?;
+    for segment in segments.take(PATH_DEPTH_MAX) {
+        let below = value.get(segment).or_else(|| by_name(&value, segment));
+        let missing = || refused(format_args!("no link named {segment:?} under {cid}"));
+        value = below.cloned().ok_or_else(missing)?;
+        // A link stands for what is behind it.
+        while let Ipld::Link(next) = value {
+            cid = next;
+            value = block_value(node, &cid).await?;
+        }
+    }
+    Ok(value)
+}
+
+async fn block_value(node: &SharedIpfs, cid: &Cid) -> Result<Ipld, IpfsError> {
+    let block = node.block_get(*cid).await?;
+    ipld::decode(cid.0.codec(), &block).map_err(refused)
+}
+
+/// The link of a dag-pb node that has this name.
+fn by_name<'a>(value: &'a Ipld, name: &str) -> Option<&'a Ipld> {
+    let Ipld::List(links) = value.get("Links")? else {
+        return None;
+    };
+    let named = |link: &&Ipld| matches!(link.get("Name"), Some(Ipld::Text(n)) if n == name);
+    links.iter().find(named)?.get("Hash")
+}
+
+pub(super) async fn get(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
+    let codec = codec(query, "output-codec", DAG_JSON)?;
+    let value = value_at(node, query.get("arg")).await?;
+    let bytes = ipld::encode(codec, &value).map_err(refused)?;
+    let pieces = stream::iter([Ok(Bytes::from(bytes))]).boxed();
+    Ok(bytes_of(pieces, "text/plain"))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Put {
+    cid: Linked,
+}
+
+#[derive(Serialize)]
+struct Linked {
+    #[serde(rename = "/")]
+    cid: Cid,
+}
+
+/// Each part of the upload is a node, read as `input-codec` and stored as `store-codec`.
+pub(super) async fn put(
+    node: &SharedIpfs,
+    query: &Query,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Reply, IpfsError> {
+    let input = codec(query, "input-codec", DAG_JSON)?;
+    let store = codec(query, "store-codec", DAG_CBOR)?;
+    let name = Some(query.get("hash")).filter(|name| !name.is_empty());
+    let name = name.unwrap_or("sha2-256");
+    let unknown = || refused(format_args!("unrecognized multihash function: {name}"));
+    let function = HashFunction::by_name(name).ok_or_else(unknown)?;
+    let body = BodyDataStream::new(body).map(|chunk| chunk.map_err(|e| error_chain(&e)));
+    let parts = Parts::open(headers, body.boxed()).map_err(refused)?;
+    let mut lines = Vec::new();
+    let mut blocks = Vec::new();
+    for data in parts.blocks().await.map_err(refused)? {
+        let block = encoded(&data, (input, store), function)?;
+        let cid = Linked { cid: block.cid };
+        lines.extend(json::to_line(&Put { cid }).map_err(refused)?);
+        blocks.push((block.cid, block.data));
+    }
+    node.block_put(blocks).await?;
+    let mut reply = Reply::default().map(|_| lines.into());
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, reply::JSON);
+    headers.insert("x-chunked-output", HeaderValue::from_static("1"));
+    Ok(reply)
+}
+
+fn encoded(
+    data: &Bytes,
+    (input, store): (u64, u64),
+    function: HashFunction,
+) -> Result<Block, IpfsError> {
+    let value = ipld::decode(input, data).map_err(refused)?;
+    let data = ipld::encode(store, &value).map_err(refused)?;
+    if data.len() > BLOCK_BYTES_MAX {
+        return Err(refused(format_args!(
+            "the node takes {} bytes, a block has at most {BLOCK_BYTES_MAX}",
+            data.len()
+        )));
+    }
+    let len = function.digest(&data).digest().len();
+    let cid = hash::name_like(1, store, function.code(), len, &data);
+    let cid = cid.ok_or_else(|| refused("the node cannot be named"))?;
+    let data = data.into();
+    Ok(Block { cid, data })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct VerifyLine {
+    msg: String,
+    progress: u64,
+}
+
+/// How far `repo/verify` has come.
+#[derive(Default)]
+struct Verifying {
+    whole: u64,
+    corrupt: u64,
+}
+
+impl Verifying {
+    fn line(&mut self, found: Checked) -> VerifyLine {
+        match found {
+            Checked::Whole(more) => {
+                self.whole = self.whole.saturating_add(more);
+                VerifyLine {
+                    msg: String::new(),
+                    progress: self.whole,
+                }
+            }
+            Checked::Corrupt(cid) => {
+                self.corrupt += 1;
+                VerifyLine {
+                    msg: format!("block {cid} was corrupt (it was moved aside)"),
+                    progress: 0,
+                }
+            }
+        }
+    }
+
+    fn end(&self) -> Result<VerifyLine, IpfsError> {
+        match self.corrupt {
+            0 => Ok(VerifyLine {
+                msg: "verify complete, all blocks validated.".to_owned(),
+                progress: 0,
+            }),
+            n => Err(refused(format_args!("verify complete, {n} blocks corrupt"))),
+        }
+    }
+}
+
+pub(super) async fn verify(node: &SharedIpfs) -> Result<Reply, IpfsError> {
+    let found = node.repo_verify().await?;
+    let state = Some((found, Verifying::default()));
+    let lines = stream::unfold(state, |state| async move {
+        let (mut found, mut so_far) = state?;
+        match found.next().await {
+            Some(Ok(checked)) => {
+                let line = so_far.line(checked);
+                Some((Ok(line), Some((found, so_far))))
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((so_far.end(), None)),
+        }
+    });
+    Ok(lines_of(lines.boxed()))
+}
