@@ -23,6 +23,7 @@ mod repair;
 mod restart;
 mod service;
 mod timing;
+mod traces;
 
 use ipfs_cluster_tests::{Peer, cluster::loopback};
 
