@@ -14,6 +14,7 @@ pub mod monitor;
 pub mod net;
 pub mod node;
 pub mod repair;
+pub mod spans;
 pub mod stage;
 pub mod status;
 pub mod storage;

@@ -245,6 +245,18 @@ pub const GC_KEYS_MAX: usize = 64 * 1024;
 pub const BLOCK_UPLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Nodes named to which one IPFS node is connected.
 pub const SWARM_PEERS_MAX: usize = 32 * 1024;
+/// Connections of clients to a libp2p host of an API's own.
+pub const HTTP_HOST_CONNECTIONS_MAX: u32 = 400;
+/// Spans that wait to be sent; further ones are lost.
+pub const SPAN_QUEUE_MAX: usize = 2048;
+/// Spans sent at once.
+pub const SPAN_BATCH_MAX: usize = 512;
+/// Bytes of a request's path in its span.
+pub const SPAN_PATH_BYTES_MAX: usize = 256;
+/// Bytes of a `traceparent` that a peer sends along: version, trace, span and flags are 55.
+pub const TRACEPARENT_BYTES_MAX: usize = 64;
+/// Bytes of an answer of the collector of spans.
+pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Arguments of one call.
 pub const PINS_ARGUMENTS_MAX: usize = 1024;
 /// Results that wait for the client to read them: many clients read only after they have sent

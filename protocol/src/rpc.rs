@@ -21,6 +21,9 @@ pub struct ForwardRequest {
     pub session: Session,
     /// Milliseconds the origin still waits.
     pub patience_ms: u64,
+    /// The W3C trace context (`traceparent`) of the origin's client, if it has one that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// What to decide.
     pub op: Op,
 }
@@ -90,6 +93,23 @@ pub enum Op {
     },
     /// Take the origin out at once; answered when the consensus can do without it.
     Leave,
+}
+
+impl Op {
+    /// What it is, in a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pin { .. } => "pin",
+            Self::Update { .. } => "update",
+            Self::Unpin { .. } => "unpin",
+            Self::Gone { .. } => "gone",
+            Self::Request { .. } => "request",
+            Self::Withdraw { .. } => "withdraw",
+            Self::Remove { .. } => "remove",
+            Self::Leave => "leave",
+        }
+    }
 }
 
 /// A write is in the log of a quorum, synced.

@@ -197,6 +197,7 @@ impl Peer {
         }
         let options = StartOptions {
             bootstrap: self.bootstrap()?,
+            ..StartOptions::default()
         };
         let mut running = node::start(config, env, options)
             .await

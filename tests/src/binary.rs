@@ -27,7 +27,11 @@ pub fn ctl() -> PathBuf {
 }
 
 /// Runs `ipfs-cluster-ctl` against an address: exit code, stdout, stderr.
-pub(crate) fn run_ctl(host: &str, args: &[&str]) -> (i32, String, String) {
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+pub fn run_ctl(host: &str, args: &[&str]) -> (i32, String, String) {
     let output = Command::new(ctl())
         .env_clear()
         .args(["--host", host])

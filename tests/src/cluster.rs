@@ -415,7 +415,11 @@ pub fn loopback(name: &str) -> Vec<(String, String)> {
 }
 
 /// A port that nobody has now.
-fn free_port() -> u16 {
+///
+/// # Panics
+/// When none is left.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("a listener has a port").port()
 }

@@ -9,14 +9,17 @@
 pub mod binary;
 pub mod blocks;
 pub mod cluster;
+pub mod collector;
 pub mod content_kill;
 pub mod dev;
+pub mod fuzz;
 pub mod hostile;
 pub mod http;
 pub mod leader_kill;
 mod owner;
 pub mod peer;
 pub mod relay;
+pub mod server;
 pub mod tidy;
 pub mod values;
 pub mod wait;

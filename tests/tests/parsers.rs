@@ -1,11 +1,16 @@
-//! What clients send is parsed by the core: bytes changed at random from what real clients sent, a
-//! hundred thousand of them for each parser (`FUZZ_EXECUTIONS` for another number, `FUZZ_SEED` for
-//! other ones). None may panic, and what is read and printed is read the same again.
+//! What clients and peers send is parsed by the core: a hundred thousand changed recordings for each
+//! parser (see `ipfs_cluster_tests::fuzz`). None may panic, and what is read and printed is read the
+//! same again. Those of the servers stand beside their parsers, in unit tests named `changed_…`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{path::Path, str::FromStr};
+use std::str::FromStr;
 
+use ipfs_cluster_ctl::client::Target;
+use ipfs_cluster_node::{
+    config::{self, Variables, listen},
+    net::peerstore,
+};
 use ipfs_cluster_protocol::{
     api::{
         add::AddParams,
@@ -21,76 +26,19 @@ use ipfs_cluster_protocol::{
     },
     codec,
     command::Entry,
+    export,
+    gossip::{MetricsMessage, StatusMessage},
     hello::Hello,
     limits,
     rpc::{ForwardRequest, RpcRequest},
     time::Timestamp,
 };
-use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use ipfs_cluster_tests::{Peer, fuzz};
 
 const NOW: Timestamp = Timestamp(1_795_356_365_123);
 
-fn number(variable: &str, default: u64) -> u64 {
-    let set = std::env::var(variable).ok();
-    set.map_or(default, |text| text.parse().unwrap())
-}
-
-/// What was recorded: queries, path segments, bodies, answers.
-fn recorded() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/recorded");
-    let mut seeds = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|e| e != "jsonl") {
-            continue;
-        }
-        for line in std::fs::read_to_string(path).unwrap().lines() {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            let path = record["path"].as_str().unwrap();
-            let (path, query) = path.split_once('?').unwrap_or((path, ""));
-            seeds.extend(path.split('/').map(|s| s.as_bytes().to_vec()));
-            seeds.push(query.as_bytes().to_vec());
-            seeds.extend(query.split(['&', '=']).map(|s| s.as_bytes().to_vec()));
-            for text in [&record["body"], &record["answer"]["body"]] {
-                let text = text.as_str().unwrap_or_default();
-                seeds.extend(text.lines().take(2).map(|l| l.as_bytes().to_vec()));
-            }
-        }
-    }
-    seeds.retain(|seed| seed.len() < 4096);
-    seeds.sort();
-    seeds.dedup();
-    seeds
-}
-
-/// A seed with a few changes.
-fn changed(seeds: &[Vec<u8>], rng: &mut StdRng) -> Vec<u8> {
-    let mut bytes = seeds.choose(rng).unwrap().clone();
-    for _ in 0..rng.random_range(0..4) {
-        let at = rng.random_range(0..=bytes.len());
-        match rng.random_range(0..5) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at, rng.random()),
-            2 if at < bytes.len() => bytes[at] = rng.random(),
-            3 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
-            _ => {
-                let other = seeds.choose(rng).unwrap();
-                let piece = &other[..other.len().min(32)];
-                bytes.splice(at..at, piece.iter().copied());
-            }
-        }
-    }
-    bytes
-}
-
-fn feed(parse: impl Fn(&[u8], &str)) {
-    let seeds = recorded();
-    assert!(seeds.len() > 500);
-    let mut rng = StdRng::seed_from_u64(number("FUZZ_SEED", 1));
-    for _ in 0..number("FUZZ_EXECUTIONS", 100_000) {
-        let bytes = changed(&seeds, &mut rng);
-        parse(&bytes, &String::from_utf8_lossy(&bytes));
-    }
+fn feed(parse: impl FnMut(&[u8], &str)) {
+    fuzz::feed(&fuzz::recorded(), parse);
 }
 
 /// What is printed is read as the same.
@@ -155,5 +103,70 @@ fn frames() {
             let _ = codec::decode::<ForwardRequest>(&bytes, limits::FRAME_BYTES_MAX);
             let _ = codec::decode::<RpcRequest>(&bytes, limits::FRAME_BYTES_MAX);
         }
+    });
+}
+
+#[test]
+fn gossip() {
+    let author = parse_peer("12D3KooWSoMm1BEwmKuCFnNbBSv2HkLtLAsFTHz2GHpmMvYEFdAM").unwrap();
+    feed(|bytes, _| {
+        for bytes in [bytes.to_vec(), [&[codec::FORMAT], bytes].concat()] {
+            let _ = MetricsMessage::decode(&author, &bytes);
+            let _ = StatusMessage::decode(&author, &bytes);
+        }
+    });
+}
+
+#[test]
+fn addresses() {
+    let mut seeds = fuzz::recorded();
+    for address in [
+        "/ip4/127.0.0.1/tcp/9094",
+        "/dns4/a.example/tcp/443",
+        "/ip6/::1/tcp/1/p2p/12D3KooWSoMm1BEwmKuCFnNbBSv2HkLtLAsFTHz2GHpmMvYEFdAM",
+        "/unix/tmp/x.sock",
+        "/dnsaddr/bootstrap.libp2p.io",
+    ] {
+        seeds.extend(vec![address.as_bytes().to_vec(); 200]);
+    }
+    fuzz::feed(&seeds, |_, text| {
+        let _ = (Target::parse(text), Target::parse_list(text));
+        let _ = peerstore::parse(text);
+        if let Ok(address) = listen::parse(text) {
+            let printed = listen::multiaddr(&address);
+            assert_eq!(listen::parse(&printed), Ok(address), "{text:?}");
+        }
+    });
+}
+
+#[test]
+fn state_files() {
+    let mut seeds = fuzz::recorded();
+    // Several pins, as an export has them.
+    let is_pin = |seed: &&Vec<u8>| export::read(seed).any(|pin| pin.is_ok());
+    let pins: Vec<_> = seeds.iter().filter(is_pin).cloned().collect();
+    assert!(pins.len() > 50, "{}", pins.len());
+    seeds.extend(pins.windows(3).map(|three| three.join(&b'\n')));
+    seeds.extend(pins);
+    fuzz::feed(&seeds, |bytes, _| {
+        let mut read = export::read(bytes).skip_while(Result::is_ok);
+        // The first error is the last item.
+        assert!(read.nth(1).is_none());
+    });
+}
+
+#[test]
+fn configurations() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = Peer::init("fuzzed", folder.path(), vec![]);
+    let text = std::fs::read(peer.folder.join("service.json")).unwrap();
+    let env = ipfs_cluster_node::env::real::env();
+    let mut seeds = fuzz::recorded();
+    seeds.truncate(200);
+    seeds.extend(text.split(|b| *b == b'\n').map(<[u8]>::to_vec));
+    seeds.extend(vec![text; 100]);
+    fuzz::feed(&seeds, |bytes, _| {
+        let from = ("https://example.org/service.json", bytes);
+        let _ = config::load_fetched(&peer.folder, &*env.disk, &Variables::new(), from);
     });
 }

@@ -30,4 +30,4 @@ pub use health::Bandwidth;
 pub use http::{Client, Connection, Credentials, Exchange, Options};
 pub use multipart::{Content, Upload};
 pub use pins::Freshness;
-pub use tls::Tls;
+pub use tls::{Tls, any_certificate};

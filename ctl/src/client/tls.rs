@@ -36,7 +36,7 @@ pub(super) fn connector(tls: Tls) -> io::Result<TlsConnector> {
             .with_no_client_auth(),
         Tls::AnyCertificate => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Any(provider)))
+            .with_custom_certificate_verifier(any_certificate(provider))
             .with_no_client_auth(),
     };
     Ok(TlsConnector::from(Arc::new(config)))
@@ -78,7 +78,13 @@ fn why(text: &str) -> String {
     text.to_owned()
 }
 
-/// Takes every certificate; the handshake itself is still checked.
+/// Takes every certificate; that it is the server's own is still checked, by this provider.
+#[must_use]
+pub fn any_certificate(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Any(provider))
+}
+
+/// See [`any_certificate`].
 #[derive(Debug)]
 struct Any(Arc<CryptoProvider>);
 

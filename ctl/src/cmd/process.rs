@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
+use ipfs_cluster_protocol::api::stage;
+
 /// What a process has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Usage {
@@ -16,10 +18,10 @@ pub(super) struct Usage {
 /// Starts of the names of a peer's threads (the kernel keeps 15 bytes), and what they do.
 const STAGES: &[(&str, &str)] = &[
     ("tokio-rt-worker", "http, raft, network"),
-    ("lane-state-read", "reads for decisions"),
-    ("lane-log-write", "log, synced"),
-    ("lane-state-appl", "apply"),
-    ("lane-state-writ", "state file"),
+    ("lane-state-read", stage::DECIDE),
+    ("lane-log-write", stage::APPEND_AND_SYNC),
+    ("lane-state-appl", stage::APPLY),
+    ("lane-state-writ", stage::STATE_FILE),
 ];
 /// All other threads.
 const OTHER: &str = "other";
@@ -44,7 +46,7 @@ fn by_stage(pid: u32) -> BTreeMap<&'static str, Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     for thread in threads.into_iter().flatten().flatten() {
         let stat = fs::read_to_string(thread.path().join("stat"));
-        if let Some((stage, used)) = stat.ok().and_then(|s| Some((stage(&s)?, cpu(&s)?))) {
+        if let Some((stage, used)) = stat.ok().and_then(|s| Some((stage_of(&s)?, cpu(&s)?))) {
             *by_stage.entry(stage).or_insert(Duration::ZERO) += used;
         }
     }
@@ -52,7 +54,7 @@ fn by_stage(pid: u32) -> BTreeMap<&'static str, Duration> {
 }
 
 /// What a thread is for, by its name: field 2, in brackets.
-fn stage(stat: &str) -> Option<&'static str> {
+fn stage_of(stat: &str) -> Option<&'static str> {
     let (_, rest) = stat.split_once('(')?;
     let (name, _) = rest.rsplit_once(')')?;
     let known = STAGES.iter().find(|(start, _)| name.starts_with(start));
@@ -83,9 +85,9 @@ mod tests {
         let stat = "7 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0";
         assert_eq!(cpu(stat), Some(Duration::from_secs(2)));
         assert_eq!(rss("Name:\tx\nVmRSS:\t   12 kB\n"), Some(12 * 1024));
-        assert_eq!(stage("7 (lane-state-appl) S 1"), Some("apply"));
-        assert_eq!(stage("7 (a (b) c) S 1"), Some(OTHER));
-        assert_eq!(stage(""), None);
+        assert_eq!(stage_of("7 (lane-state-appl) S 1"), Some(stage::APPLY));
+        assert_eq!(stage_of("7 (a (b) c) S 1"), Some(OTHER));
+        assert_eq!(stage_of(""), None);
         assert_eq!(cpu(""), None);
         assert_eq!(rss(""), None);
     }

@@ -21,7 +21,7 @@ use ipfs_cluster_protocol::{
     content::Block,
     id::{Cid, Epoch, LogIndex, PeerId},
     pin::Pin,
-    request::RequestKey,
+    request::{Request, RequestKey},
 };
 
 use super::measure::Measurements;
@@ -62,6 +62,8 @@ pub trait Backend: Send + Sync + 'static {
     async fn allocation(&self, cid: Cid) -> Result<Pin, ClusterError>;
     /// The pins of the state.
     fn allocations(&self, types: PinTypeFilter) -> Items<Pin>;
+    /// The same, each with the requests of the Pinning Service API for it.
+    fn exported(&self, types: PinTypeFilter) -> Items<(Pin, Vec<Request>)>;
 
     /// What the peers (or this one alone) say of a CID.
     async fn status(&self, cid: Cid, local: bool) -> Result<GlobalPinInfo, ClusterError>;

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use ::http::{Method, Request, StatusCode};
 use futures::{FutureExt, future::BoxFuture};
 use hyper::body::Incoming;
+use ipfs_cluster_protocol::limits;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -23,10 +24,15 @@ use super::{
         server::{Client, ListenError, Server, ServerLimits, Site},
     },
     measure,
+    process::{self, ProcessMeter},
     rest::metrics::exposition,
     trace::trace_id,
 };
-use crate::env::{Addr, Env};
+use crate::{
+    env::{Addr, Env},
+    ipfs::kubo::Calls,
+    spans,
+};
 
 /// What a peer measures. Cheap to clone.
 #[derive(Clone)]
@@ -68,11 +74,22 @@ fn latency() -> Histogram {
 }
 
 impl Metrics {
-    /// Of a peer.
+    /// Of a peer, of the calls of the IPFS node beside it, if there is one, and of the process, if
+    /// it is known.
     #[must_use]
-    pub fn of(backend: Arc<dyn Backend>) -> Self {
+    pub fn of(
+        backend: Arc<dyn Backend>,
+        calls: Option<&Calls>,
+        process: Option<ProcessMeter>,
+    ) -> Self {
         let mut registry = Registry::default();
         measure::register(&mut registry, backend);
+        if let Some(calls) = calls {
+            calls.register(&mut registry);
+        }
+        if let Some(meter) = process {
+            process::register(&mut registry, meter);
+        }
         let http = Http {
             seconds: Family::new_with_constructor(latency as fn() -> Histogram),
             in_flight: Family::default(),
@@ -130,13 +147,25 @@ impl Site for Timed {
                 .get_or_create(&Served { server })
                 .clone(),
         );
+        let span = exported(server, method, &request);
         // Lines of the log that this request writes then name its trace.
-        let span = trace_id(request.headers())
-            .map_or_else(Span::none, |trace| tracing::info_span!("request", trace));
-        let answering = self.site.clone().answer(request, from).instrument(span);
+        let trace = match spans::trace_of(&span) {
+            None => trace_id(request.headers()).map(str::to_owned),
+            exported => exported,
+        };
+        let logged = trace.map_or_else(
+            Span::none,
+            |trace| tracing::info_span!(parent: &span, "request", trace),
+        );
+        let answering = self.site.clone().answer(request, from);
+        let answering = answering.instrument(logged).instrument(span.clone());
         async move {
             let outgoing = answering.await;
             drop(waiting);
+            span.record("http.response.status_code", outgoing.status().as_u16());
+            if outgoing.status().is_server_error() {
+                span.record("otel.status_code", "ERROR");
+            }
             let labels = Answered {
                 server,
                 method,
@@ -148,6 +177,28 @@ impl Site for Timed {
         }
         .boxed()
     }
+}
+
+/// The span of a request, in the trace that its client names. It ends with the head of the answer.
+fn exported(server: &'static str, method: &str, request: &Request<Incoming>) -> Span {
+    let span = tracing::info_span!(
+        target: spans::TARGET,
+        "request",
+        otel.name = format!("{method} {server}"),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = method,
+        http.response.status_code = tracing::field::Empty,
+        url.path = shortened(request.uri().path()),
+    );
+    spans::follow_headers(&span, request.headers());
+    span
+}
+
+/// The beginning of a text that may be long.
+fn shortened(text: &str) -> &str {
+    let end = text.floor_char_boundary(limits::SPAN_PATH_BYTES_MAX);
+    text.get(..end).unwrap_or(text)
 }
 
 /// A request under way: also one whose client went away counts down.

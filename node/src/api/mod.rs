@@ -17,6 +17,7 @@ mod measure;
 mod metrics;
 mod openapi;
 mod pinning;
+mod process;
 mod proxy;
 mod rest;
 mod routes;
@@ -42,6 +43,7 @@ pub use self::{
     },
     measure::{BlockCounts, Measurements, RaftMeasurements},
     metrics::{Metrics, serve_metrics},
+    process::ProcessMeter,
     proxy::{ProxiedNode, ProxyConfig, serve_proxy},
 };
 use self::{
@@ -98,12 +100,13 @@ pub async fn serve_rest(
     serve_api(config, env, site, served, streams).await
 }
 
-/// Serves the Pinning Service API.
+/// Serves the Pinning Service API, also on the pipes of `streams`.
 pub async fn serve_pinning(
     config: ApiConfig,
     env: &Env,
     backend: Arc<dyn Backend>,
     metrics: &Metrics,
+    streams: Option<Connections>,
 ) -> Result<Server, ListenError> {
     let site = ApiSite {
         routes: pinning::routes(&backend),
@@ -115,7 +118,7 @@ pub async fn serve_pinning(
         log: AccessLog::traced(Component::Pinning),
     };
     let served = ("pinning", metrics);
-    serve_api(config, env, site, served, None).await
+    serve_api(config, env, site, served, streams).await
 }
 
 async fn serve_api(

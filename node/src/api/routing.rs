@@ -160,6 +160,8 @@ fn matches(pattern: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ipfs_cluster_tests::fuzz;
+
     use super::*;
 
     #[test]
@@ -205,6 +207,20 @@ mod tests {
         assert_eq!(to(Method::GET, "/a/../id?x=1"), found(301, "/id?x=1"));
         assert_eq!(to(Method::GET, "/id"), None);
         assert_eq!(to(Method::GET, "/"), None);
+    }
+
+    #[test]
+    fn changed_paths_never_panic_and_redirects_are_clean() {
+        fuzz::feed(&fuzz::recorded(), |_, text| {
+            let Ok(uri) = format!("/{text}").parse::<Uri>() else {
+                return;
+            };
+            let _ = exists(REST, &Method::GET, uri.path());
+            if let Some(reply) = redirect(&Method::GET, &uri) {
+                let to = String::from_utf8_lossy(reply.headers()[header::LOCATION].as_bytes());
+                assert_eq!(clean(&to), to, "{text:?}");
+            }
+        });
     }
 
     proptest::proptest! {

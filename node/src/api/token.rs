@@ -66,6 +66,7 @@ fn claims_of(token: &str) -> Option<Claims> {
 
 #[cfg(test)]
 mod tests {
+    use ipfs_cluster_tests::fuzz;
     use proptest::prelude::*;
 
     use super::*;
@@ -113,6 +114,17 @@ mod tests {
             URL_SAFE_NO_PAD.encode(r#"{"iss":"alice"}"#)
         );
         assert!(!good(&unsigned, 1));
+    }
+
+    #[test]
+    fn changed_tokens_are_none() {
+        let mut seeds = fuzz::recorded();
+        seeds.extend(vec![ISSUED.as_bytes().to_vec(); 2000]);
+        fuzz::feed(&seeds, |bytes, _| {
+            if user(bytes, &passwords(), 1).is_some() {
+                assert_eq!(bytes.trim_ascii(), ISSUED.as_bytes());
+            }
+        });
     }
 
     proptest! {

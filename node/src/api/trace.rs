@@ -24,6 +24,7 @@ fn is_hex(text: &str, digits: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ipfs_cluster_tests::fuzz;
     use proptest::prelude::*;
 
     use super::*;
@@ -53,6 +54,18 @@ mod tests {
         ] {
             assert_eq!(read(&bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn changed_headers_are_a_whole_trace_or_none() {
+        let mut seeds = fuzz::recorded();
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        seeds.extend(vec![good.as_bytes().to_vec(); 1000]);
+        fuzz::feed(&seeds, |_, text| {
+            if let Some(id) = read(text) {
+                assert!(is_hex(&id, 32), "{text:?}");
+            }
+        });
     }
 
     proptest! {

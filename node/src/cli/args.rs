@@ -184,8 +184,8 @@ pub(super) struct Daemon {
     /// Accepted for the sake of old scripts
     #[arg(short = 'u', long, hide = true)]
     pub(super) upgrade: bool,
-    /// Accepted for the sake of old scripts
-    #[arg(long, hide = true)]
+    /// Send spans to a collector (OTLP), as observations.tracing says
+    #[arg(long)]
     pub(super) tracing: bool,
     /// Accepted for the sake of old scripts
     #[arg(long, hide = true)]

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use ipfs_cluster_node::{
     config::{self, Config, Loaded, listen},
-    env::{Addr, Env},
+    env::{Addr, Env, real},
     node::{self, Exit, RunningNode, StartOptions},
+    spans::Exporter,
     storage::DataFolder,
 };
 
@@ -15,11 +16,31 @@ use super::{
     args::Daemon,
     signals::Signals,
     systemd,
+    telemetry::{self, Log},
 };
 
 impl Shell {
-    pub(super) async fn daemon(&self, args: &Daemon) -> Result<ExitCode, Failure> {
-        let loaded = self.load().await?;
+    pub(super) async fn daemon(&self, args: &Daemon, log: Log) -> Result<ExitCode, Failure> {
+        let mut loaded = self.load().await?;
+        loaded.config.tracing.enabled |= args.tracing;
+        let exporter = self.exporter(&loaded.config)?;
+        log.start(exporter.as_ref());
+        telemetry::raise_open_files();
+        let ended = self.run(args, loaded).await;
+        if let Some(exporter) = exporter {
+            exporter.shutdown().await;
+        }
+        ended
+    }
+
+    /// What sends spans to a collector, if that is wanted.
+    fn exporter(&self, config: &Config) -> Result<Option<Exporter>, Failure> {
+        let (peer, connect) = (&config.identity.peer, &self.env.connect);
+        let exporter = Exporter::start(&config.tracing, &self.vars, peer, connect);
+        exporter.map_err(|e| Failure::new("setting up tracing", e))
+    }
+
+    async fn run(&self, args: &Daemon, loaded: Loaded) -> Result<ExitCode, Failure> {
         let _lock = self.lock()?;
         self.check_go_state(args)?;
         addresses::forget(&self.folder, &*self.env.disk);
@@ -34,6 +55,7 @@ impl Shell {
         let leaves = config.cluster.leave_on_shutdown;
         let options = StartOptions {
             bootstrap: args.bootstrap.clone(),
+            process: Some(real::process_usage),
         };
         let started = tokio::select! {
             biased;

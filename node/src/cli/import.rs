@@ -15,9 +15,9 @@ use ipfs_cluster_node::{
     storage::DataFolder,
 };
 use ipfs_cluster_protocol::{
-    api::{error::parse_peer, pin::Pin},
-    export,
-    id::PeerId,
+    api::error::parse_peer,
+    export::{self, Exported},
+    id::{PeerId, Seq},
     state::restore::RestoredPin,
     time::Timestamp,
 };
@@ -61,7 +61,8 @@ impl Overrides {
         })
     }
 
-    fn applied(&self, mut pin: Pin, number: u64) -> Result<RestoredPin, String> {
+    fn applied(&self, exported: Exported, number: u64) -> Result<RestoredPin, String> {
+        let Exported { mut pin, requests } = exported;
         if self.min > 0 {
             pin.replication_factor_min = self.min;
         }
@@ -74,7 +75,13 @@ impl Overrides {
                 pin.cid
             )
         })?;
+        // The seq is given when the pin is restored.
+        let requests = requests.into_iter().map(|request| request.of_pin(Seq(0)));
+        let requests = requests
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("pin {number} of the state file, {}: requests: {e}", pin.cid))?;
         Ok(RestoredPin {
+            requests,
             spec,
             at: pin.timestamp.timestamp().unwrap_or(self.now),
             allocations: if self.allocations.is_empty() {

@@ -30,6 +30,7 @@ use ipfs_cluster_node::{
 };
 
 use args::{Args, Command};
+use telemetry::Log;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -103,7 +104,8 @@ fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
     } else {
         "info"
     };
-    telemetry::start(&args.global, level).map_err(|e| Failure::new("setting up the log", e))?;
+    let log = Log::new(&args.global, level);
+    let log = log.map_err(|e| Failure::new("setting up the log", e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -117,15 +119,23 @@ fn dispatch(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
             env: real::env(),
             force: args.global.force,
         };
+        // A daemon's configuration says what there is beside its log.
+        if let Command::Daemon(daemon) = command {
+            return shell.daemon(daemon, log).await;
+        }
+        log.start(None);
         match command {
             Command::Init(init) => shell.init(init).await,
-            Command::Daemon(daemon) => shell.daemon(daemon).await,
-            Command::Dev(dev) => shell.dev(dev).await,
+            Command::Dev(dev) => {
+                telemetry::raise_open_files();
+                shell.dev(dev).await
+            }
             Command::State { command } => shell.state(command).await,
             Command::Raft { command } => shell.raft(command).await,
-            Command::Version | Command::Completion { .. } | Command::Man { .. } => {
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::Daemon(_)
+            | Command::Version
+            | Command::Completion { .. }
+            | Command::Man { .. } => Ok(ExitCode::SUCCESS),
         }
     })
 }
@@ -155,8 +165,12 @@ impl Shell {
         };
         let fetched = source::fetch(&self.env.connect, &url).await;
         let fetched = fetched.map_err(failed)?;
-        tracing::info!(source = url, "configuration fetched");
-        config::load_fetched(&self.folder, disk, &self.vars, (&url, &fetched)).map_err(failed)
+        let from = (url.as_str(), fetched.as_slice());
+        let mut loaded = config::load_fetched(&self.folder, disk, &self.vars, from);
+        if let Ok(loaded) = &mut loaded {
+            loaded.notes.push(format!("fetched from {url}"));
+        }
+        loaded.map_err(failed)
     }
 
     /// Keeps other processes out of the folder while the value lives.

@@ -66,7 +66,12 @@ impl Shell {
         let address = addresses.rest.first().ok_or_else(|| {
             failed("the running peer has no REST API: stop it, then export again".to_owned())
         })?;
-        let answer = fetch::get(&self.env, address, "/allocations", config.rest.as_ref());
+        let answer = fetch::get(
+            &self.env,
+            address,
+            "/allocations?requests=true",
+            config.rest.as_ref(),
+        );
         let mut answer = answer.await.map_err(failed)?;
         while answer.has_body()
             && let Some(piece) = answer.piece().await.map_err(failed)?
@@ -101,13 +106,13 @@ impl Shell {
         let store = offline.state();
         let mut from = Some(Seq(0));
         while let Some(seq) = from {
-            let page = store.read(move |read| query::pins(read, seq, PAGE, &|_| true));
-            let page = page.await.map_err(|e| failed(&e))?;
-            for pin in &page.items {
-                let written = output.write_all(export::line(pin).as_bytes());
+            let page = store.read(move |read| query::exported(read, seq, PAGE));
+            let (pins, next) = page.await.map_err(|e| failed(&e))?;
+            for (pin, requests) in pins {
+                let written = output.write_all(export::line(&pin, requests).as_bytes());
                 written.map_err(|e| failed(&e))?;
             }
-            from = page.next;
+            from = next;
         }
         offline.close().await.map_err(|e| failed(&e))
     }

@@ -2,7 +2,11 @@
 
 use std::io::{self, IsTerminal};
 
-use ipfs_cluster_node::storage;
+use ipfs_cluster_node::{
+    env::real::{self, OpenFiles},
+    spans::Exporter,
+    storage,
+};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use super::args::{Global, LogFormat};
@@ -54,8 +58,11 @@ const COMPONENTS: &[(&str, &str)] = &[
     ("pinqueue", "ipfs_cluster_node::informer"),
     ("observations", "ipfs_cluster_node::api"),
 ];
-/// Libraries that say too much below this.
-const QUIET: &str = "openraft=error,libp2p=warn,hyper=warn,h2=warn,netlink_proto=error";
+/// Libraries that say too much below this, and the spans that are exported.
+const QUIET: &str = "openraft=error,libp2p=warn,hyper=warn,h2=warn,netlink_proto=error,spans=off";
+
+/// Fewer open files than this are told of: ten thousand clients that do nothing are no attack.
+const OPEN_FILES_ENOUGH: u64 = 12_000;
 
 /// A log level that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,30 +72,58 @@ const QUIET: &str = "openraft=error,libp2p=warn,hyper=warn,h2=warn,netlink_proto
 )]
 pub(super) struct LevelError(String);
 
-/// Starts the log, at `usual` unless the user says otherwise.
-pub(super) fn start(global: &Global, usual: &str) -> Result<(), LevelError> {
-    let level = match &global.loglevel {
-        _ if global.debug => "debug",
-        Some(level) => level,
-        None => usual,
-    };
-    let directives = directives(level)?;
-    let filter = EnvFilter::builder()
-        .parse(directives)
-        .map_err(|e| LevelError(e.to_string()))?;
-    let layer = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    let layer = match global.log_format {
-        LogFormat::Text => layer.with_target(true).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry()
-        .with(layer)
-        .with(filter)
-        .init();
-    silence_guarded_panics();
-    Ok(())
+/// A log whose levels are understood.
+pub(super) struct Log {
+    filter: EnvFilter,
+    format: LogFormat,
+}
+
+impl Log {
+    /// At `usual` unless the user says otherwise.
+    pub(super) fn new(global: &Global, usual: &str) -> Result<Self, LevelError> {
+        let level = match &global.loglevel {
+            _ if global.debug => "debug",
+            Some(level) => level,
+            None => usual,
+        };
+        let parsed = EnvFilter::builder().parse(directives(level)?);
+        Ok(Self {
+            filter: parsed.map_err(|e| LevelError(e.to_string()))?,
+            format: global.log_format,
+        })
+    }
+
+    /// Starts it, with what takes spans beside it.
+    pub(super) fn start(self, exporter: Option<&Exporter>) {
+        let layer = fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal());
+        let layer = match self.format {
+            LogFormat::Text => layer.with_target(true).boxed(),
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        };
+        tracing_subscriber::registry()
+            .with(exporter.map(Exporter::layer))
+            .with(layer.with_filter(self.filter))
+            .init();
+        silence_guarded_panics();
+    }
+}
+
+/// Takes as many open files as the system gives, and tells when they are few.
+pub(super) fn raise_open_files() {
+    match real::raise_open_files() {
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+        Ok(OpenFiles { now: Some(now), .. }) if now < OPEN_FILES_ENOUGH => tracing::warn!(
+            limit = now,
+            "only so many files and connections can be open: raise the hard limit (LimitNOFILE= \
+             of systemd, ulimit -Hn) to {OPEN_FILES_ENOUGH} or more"
+        ),
+        Ok(OpenFiles { before, now }) if before != now => {
+            tracing::info!(?before, ?now, "limit of open files raised");
+        }
+        Ok(_) => {}
+    }
 }
 
 /// What a damaged file makes its library stumble over becomes an error that names the file, and is

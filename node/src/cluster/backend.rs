@@ -20,7 +20,7 @@ use ipfs_cluster_protocol::{
     content::Block,
     id::{Cid, PeerId},
     pin::Pin,
-    request::RequestKey,
+    request::{Request, RequestKey},
 };
 
 use super::{AddSession, Cluster, ClusterError, Commit, ShardedSession};
@@ -53,6 +53,10 @@ impl Backend for Cluster {
 
     fn allocations(&self, types: PinTypeFilter) -> Items<Pin> {
         Self::allocations(self, types)
+    }
+
+    fn exported(&self, types: PinTypeFilter) -> Items<(Pin, Vec<Request>)> {
+        Self::exported(self, types)
     }
 
     async fn status(&self, cid: Cid, local: bool) -> Result<GlobalPinInfo, ClusterError> {

@@ -21,8 +21,12 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use tracing::Span;
 
-use crate::net::{Net, PeerReceiver, PeerSender, Proto};
+use crate::{
+    net::{Net, PeerReceiver, PeerSender, Proto},
+    spans,
+};
 
 /// The request did not get an answer. Repeating it in its session is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +77,7 @@ struct Request {
     session: Session,
     op: Op,
     patience: Duration,
+    trace: Option<String>,
     fate: Fate,
     reply: Waiting,
 }
@@ -114,6 +119,7 @@ impl Forwarder {
             session,
             op,
             patience,
+            trace: spans::traceparent(&Span::current()),
             fate: fate.clone(),
             reply,
         };
@@ -198,12 +204,12 @@ async fn carry(
                 if !request.fate.send() {
                     continue;
                 }
-                let Request { session, op, patience, reply, .. } = request;
+                let Request { session, op, patience, trace, reply, .. } = request;
                 waiting.retain(|_, tx| !tx.is_closed());
                 next_id += 1;
                 waiting.insert(next_id, reply);
                 let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-                let request = ForwardRequest { id: next_id, session, patience_ms, op };
+                let request = ForwardRequest { id: next_id, session, patience_ms, trace, op };
                 if let Err(e) = writer.send_msg(&request).await {
                     return e.to_string();
                 }

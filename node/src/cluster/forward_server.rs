@@ -11,10 +11,12 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
+use tracing::Instrument;
 
 use super::leader::Leader;
 use crate::{
     net::{PeerReceiver, PeerSender, PeerStream},
+    spans,
     worker::Stop,
 };
 
@@ -91,7 +93,16 @@ async fn read_requests(
 async fn answer(leader: &Leader, request: ForwardRequest) -> ForwardReply {
     let patience = Duration::from_millis(request.patience_ms).min(PATIENCE_MAX);
     let deadline = Instant::now() + patience;
+    let span = tracing::info_span!(
+        target: spans::TARGET, "forwarded", otel.kind = "server", op = request.op.name(),
+    );
+    let trace = request.trace.as_deref();
+    spans::follow_text(
+        &span,
+        trace.filter(|t| t.len() <= limits::TRACEPARENT_BYTES_MAX),
+    );
     let work = leader.execute(request.session, request.op, deadline);
+    let work = work.instrument(span);
     let result = tokio::time::timeout_at(deadline, work)
         .await
         .unwrap_or_else(|_| Err(Refusal::Unknown("the leader did not finish in time".into())));

@@ -7,6 +7,7 @@ use ipfs_cluster_protocol::{
         bandwidth::Bandwidth,
         metrics::{Alert, Metric},
         repair::Repair,
+        stage,
         time::Time,
     },
     health::{self, Received},
@@ -109,10 +110,10 @@ impl Cluster {
                 count(members.iter().filter(here).count()),
             )),
             stages: vec![
-                ("decide", self.0.leader.spent()),
-                ("append", append),
-                ("sync", sync),
-                ("apply", self.0.consensus.state().spent()),
+                (stage::DECIDE, self.0.leader.spent()),
+                (stage::APPEND, append),
+                (stage::SYNC, sync),
+                (stage::APPLY, self.0.consensus.state().spent()),
             ],
             repair: vec![
                 ("urgent", repair.urgent),

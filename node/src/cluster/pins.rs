@@ -8,6 +8,7 @@ use ipfs_cluster_protocol::{
     id::{Cid, Epoch, LogIndex, Seq},
     limits,
     pin::Pin,
+    request::Request,
     rpc::{Done, Op},
     state::query,
 };
@@ -107,6 +108,27 @@ impl Cluster {
         self.all_pins()
             .try_filter(move |pin| std::future::ready(types.contains(pin.spec.pin_type)))
             .boxed()
+    }
+
+    /// The same, each with the requests of the Pinning Service API for it.
+    pub fn exported(
+        &self,
+        types: PinTypeFilter,
+    ) -> BoxStream<'static, Result<(Pin, Vec<Request>), ClusterError>> {
+        let start = Some((self.clone(), Seq(0)));
+        stream::try_unfold(start, |next| async move {
+            let Some((cluster, from)) = next else {
+                return Ok::<_, ClusterError>(None);
+            };
+            let page =
+                cluster.read(move |state| query::exported(state, from, limits::LIST_PAGE_PINS));
+            let (pins, next) = page.await?;
+            let more = next.map(|from| (cluster, from));
+            Ok(Some((stream::iter(pins.into_iter().map(Ok)), more)))
+        })
+        .try_flatten()
+        .try_filter(move |(pin, _)| std::future::ready(types.contains(pin.spec.pin_type)))
+        .boxed()
     }
 
     /// Page by page, so that a slow reader holds nothing.

@@ -9,8 +9,10 @@ use ipfs_cluster_protocol::{
     rpc::{Done, Op, Refusal},
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Cluster, error::ClusterError, forward::Lost};
+use crate::spans;
 
 /// Between two tries while an election is under way.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -36,6 +38,13 @@ impl Cluster {
         op: Op,
         deadline: Instant,
     ) -> Result<Done, ClusterError> {
+        let span = tracing::info_span!(target: spans::TARGET, "write", op = op.name());
+        // On the heap: what awaits it would otherwise hold all of it.
+        let repeated = Box::pin(self.repeat_until(op, deadline));
+        repeated.instrument(span).await
+    }
+
+    async fn repeat_until(&self, op: Op, deadline: Instant) -> Result<Done, ClusterError> {
         let ticket = self.0.consensus.sessions().begin();
         let mut sent = None;
         loop {
@@ -48,7 +57,11 @@ impl Cluster {
             } else {
                 let session = ticket.session();
                 let forwarder = &self.0.forwarder;
-                forwarder.ask(&leader, session, op.clone(), deadline).await
+                let asked = forwarder.ask(&leader, session, op.clone(), deadline);
+                let span = tracing::info_span!(
+                    target: spans::TARGET, "forward", otel.kind = "client", %leader
+                );
+                asked.instrument(span).await
             };
             match answer {
                 Ok(Ok(done)) => return Ok(done),

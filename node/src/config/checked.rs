@@ -15,7 +15,7 @@ use super::{
     servers, source,
     types::{
         Cluster, Config, Disk as DiskInformer, DiskMetric, EmbeddedIpfs, HttpIpfs, Informers, Ipfs,
-        Metrics, Profile, Raft, Repair, Tracker,
+        Metrics, Profile, Raft, Repair, Tracing, Tracker,
     },
 };
 use crate::env::Disk;
@@ -148,8 +148,8 @@ impl<'a> Reader<'a> {
             identity,
             cluster: self.cluster(peername, warnings)?,
             raft: self.raft()?,
-            rest: self.optional("api.restapi", |s| servers::http(s, self.folder))?,
-            pinning: self.optional("api.pinsvcapi", |s| servers::http(s, self.folder))?,
+            rest: self.optional("api.restapi", |s| servers::http(s, self.folder, warnings))?,
+            pinning: self.optional("api.pinsvcapi", |s| servers::http(s, self.folder, warnings))?,
             proxy: self.optional("api.ipfsproxy", |s| servers::proxy(s, self.folder))?,
             ipfs: self.ipfs(warnings)?,
             tracker: tracker(&self.required("pin_tracker.stateless")?)?,
@@ -161,6 +161,7 @@ impl<'a> Reader<'a> {
                 .unwrap_or_else(|| vec!["freespace".to_owned()]),
             informers: self.informers()?,
             metrics: self.metrics()?,
+            tracing: self.tracing()?,
             repair: self.repair()?,
         })
     }
@@ -309,6 +310,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn tracing(&self) -> Read<Tracing> {
+        let s = self.required("observations.tracing")?;
+        let endpoint = s.text("otlp_endpoint")?;
+        if let Err(why) = source::Place::parse(&endpoint) {
+            return Err(s.refuse("otlp_endpoint", why));
+        }
+        Ok(Tracing {
+            enabled: s.bool("enable_tracing")?,
+            endpoint,
+            sampling: s.share("sampling_prob")?,
+            service: s.text("service_name")?,
+        })
+    }
+
     fn repair(&self) -> Read<Repair> {
         let s = self.required("repair")?;
         Ok(Repair {
@@ -370,7 +385,11 @@ fn with_peers(s: &Section<'_>, name: &str) -> Read<Vec<Multiaddr>> {
 }
 
 /// Listen addresses of a swarm: those over TCP. The others are skipped with a warning.
-fn served(s: &Section<'_>, name: &str, warnings: &mut Vec<String>) -> Read<Vec<Multiaddr>> {
+pub(super) fn served(
+    s: &Section<'_>,
+    name: &str,
+    warnings: &mut Vec<String>,
+) -> Read<Vec<Multiaddr>> {
     let (served, skipped): (Vec<_>, Vec<_>) = s.multiaddrs(name)?.into_iter().partition(|addr| {
         let mut parts = addr.iter();
         parts.next().is_some()

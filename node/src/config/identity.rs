@@ -41,7 +41,7 @@ impl Identity {
     }
 
     /// Checks that a name and a key (both as text) belong together.
-    fn check(id: &str, private_key: &str, origin: &str) -> Result<Self, ConfigError> {
+    pub(super) fn check(id: &str, private_key: &str, origin: &str) -> Result<Self, ConfigError> {
         let error = |why: String| ConfigError::Identity {
             origin: origin.to_owned(),
             why,

@@ -103,10 +103,8 @@ const AT_ONCE: &str = "a change of the peer set is noticed at once";
 const ALL_TRUSTED: &str = "every peer of a Raft cluster is trusted";
 const GOSSIP: &str = "the gossip mesh sizes itself";
 const JOIN_ONLY: &str = "peers join with `daemon --bootstrap`";
-const NOT_TRACED: &str = "traces are not exported";
+const NO_JAEGER: &str = "spans are sent over OTLP, to observations.tracing.otlp_endpoint";
 const OWN_FILES: &str = "log and state are kept in the folder `state`";
-const HTTP_ALONE: &str = "the Pinning Service API is served over HTTP alone";
-const OWN_HOST: &str = "the API is served on the cluster's own libp2p host";
 
 use Kind::{Bool, Duration, Float, Int, Lists, Map, Secret, Secrets, Text, Texts};
 use Preset::{Bool as B, Float as F, Int as I, List as L, Map as M, None as N, Text as T};
@@ -176,78 +174,43 @@ const RAFT: &[Key] = &[
     key("profile", Text, T("auto")),
 ];
 
-const REST: &[Key] = &[
-    key(
-        "http_listen_multiaddress",
-        Texts,
-        L(&["/ip4/127.0.0.1/tcp/9094"]),
-    ),
-    hidden("ssl_cert_file", Text, N),
-    hidden("ssl_key_file", Text, N),
-    without("libp2p_listen_multiaddress", Texts, OWN_HOST),
-    without("id", Text, OWN_HOST),
-    without("private_key", Secret, OWN_HOST),
-    key("read_timeout", Duration, T("0s")),
-    key("read_header_timeout", Duration, T("5s")),
-    key("write_timeout", Duration, T("0s")),
-    key("idle_timeout", Duration, T("2m0s")),
-    key("max_header_bytes", Int, I(4096)),
-    key("basic_auth_credentials", Secrets, N),
-    key("http_log_file", Text, T("")),
-    key("headers", Lists, M(&[])),
-    key("cors_allowed_origins", Texts, L(&["*"])),
-    key("cors_allowed_methods", Texts, L(&["GET"])),
-    key("cors_allowed_headers", Texts, L(&[])),
-    key(
-        "cors_exposed_headers",
-        Texts,
-        L(&[
-            "Content-Type",
-            "X-Stream-Output",
-            "X-Chunked-Output",
-            "X-Content-Length",
-        ]),
-    ),
-    key("cors_allow_credentials", Bool, B(true)),
-    key("cors_max_age", Duration, T("0s")),
-];
+const REST: &[Key] = &api(&["/ip4/127.0.0.1/tcp/9094"], Use::Written);
 
 /// `init` writes two of them, as the Go program does; the others have the values of the REST API.
-const PINNING: &[Key] = &[
-    key(
-        "http_listen_multiaddress",
-        Texts,
-        L(&["/ip4/127.0.0.1/tcp/9097"]),
-    ),
-    hidden("ssl_cert_file", Text, N),
-    hidden("ssl_key_file", Text, N),
-    without("libp2p_listen_multiaddress", Texts, HTTP_ALONE),
-    without("id", Text, HTTP_ALONE),
-    without("private_key", Secret, HTTP_ALONE),
-    hidden("read_timeout", Duration, T("0s")),
-    hidden("read_header_timeout", Duration, T("5s")),
-    hidden("write_timeout", Duration, T("0s")),
-    hidden("idle_timeout", Duration, T("2m0s")),
-    hidden("max_header_bytes", Int, I(4096)),
-    hidden("basic_auth_credentials", Secrets, N),
-    hidden("http_log_file", Text, T("")),
-    key("headers", Lists, M(&[])),
-    hidden("cors_allowed_origins", Texts, L(&["*"])),
-    hidden("cors_allowed_methods", Texts, L(&["GET"])),
-    hidden("cors_allowed_headers", Texts, L(&[])),
-    hidden(
-        "cors_exposed_headers",
-        Texts,
-        L(&[
-            "Content-Type",
-            "X-Stream-Output",
-            "X-Chunked-Output",
-            "X-Content-Length",
-        ]),
-    ),
-    hidden("cors_allow_credentials", Bool, B(true)),
-    hidden("cors_max_age", Duration, T("0s")),
-];
+const PINNING: &[Key] = &api(&["/ip4/127.0.0.1/tcp/9097"], Use::Hidden);
+
+/// The keys of an API, of which `init` writes `headers` and where it listens, and does `further` with
+/// those that both may have.
+const fn api(listen: &'static [&'static str], further: Use) -> [Key; 20] {
+    let exposed = &[
+        "Content-Type",
+        "X-Stream-Output",
+        "X-Chunked-Output",
+        "X-Content-Length",
+    ];
+    [
+        key("http_listen_multiaddress", Texts, L(listen)),
+        hidden("ssl_cert_file", Text, N),
+        hidden("ssl_key_file", Text, N),
+        hidden("libp2p_listen_multiaddress", Texts, L(&[])),
+        hidden("id", Text, N),
+        hidden("private_key", Secret, N),
+        key("read_timeout", Duration, T("0s")).used(further),
+        key("read_header_timeout", Duration, T("5s")).used(further),
+        key("write_timeout", Duration, T("0s")).used(further),
+        key("idle_timeout", Duration, T("2m0s")).used(further),
+        key("max_header_bytes", Int, I(4096)).used(further),
+        key("basic_auth_credentials", Secrets, N).used(further),
+        key("http_log_file", Text, T("")).used(further),
+        key("headers", Lists, M(&[])),
+        key("cors_allowed_origins", Texts, L(&["*"])).used(further),
+        key("cors_allowed_methods", Texts, L(&["GET"])).used(further),
+        key("cors_allowed_headers", Texts, L(&[])).used(further),
+        key("cors_exposed_headers", Texts, L(exposed)).used(further),
+        key("cors_allow_credentials", Bool, B(true)).used(further),
+        key("cors_max_age", Duration, T("0s")).used(further),
+    ]
+}
 
 const PROXY: &[Key] = &[
     key(
@@ -318,10 +281,11 @@ const METRICS: &[Key] = &[
 ];
 
 const TRACING: &[Key] = &[
-    without("enable_tracing", Bool, NOT_TRACED),
-    without("jaeger_agent_endpoint", Text, NOT_TRACED),
-    without("sampling_prob", Float, NOT_TRACED),
-    without("service_name", Text, NOT_TRACED),
+    key("enable_tracing", Bool, B(false)),
+    without("jaeger_agent_endpoint", Text, NO_JAEGER),
+    key("otlp_endpoint", Text, T("http://127.0.0.1:4318")),
+    key("sampling_prob", Float, F(0.3)),
+    key("service_name", Text, T("cluster-daemon")),
 ];
 
 const fn section(
@@ -451,6 +415,11 @@ impl Section {
 }
 
 impl Key {
+    /// The same, and what becomes of it.
+    const fn used(self, r#use: Use) -> Self {
+        Self { r#use, ..self }
+    }
+
     /// The environment variable that sets it in a section with this prefix.
     pub(super) fn variable(&self, prefix: &str) -> String {
         format!("{prefix}_{}", self.name.replace('_', "").to_uppercase())

@@ -27,8 +27,8 @@ pub use go_state::go_state;
 pub use identity::Identity;
 pub use secret::{Psk, Secret, SecretBytes};
 pub use types::{
-    Cluster, Config, Cors, Disk, DiskMetric, EmbeddedIpfs, HttpIpfs, HttpServer, Informers, Ipfs,
-    Metrics, Profile, Proxy, Raft, Repair, Tls, Tracker,
+    ApiHost, Cluster, Config, Cors, Disk, DiskMetric, EmbeddedIpfs, HttpIpfs, HttpServer,
+    Informers, Ipfs, Metrics, Profile, Proxy, Raft, Repair, Tls, Tracing, Tracker,
 };
 
 #[cfg(test)]

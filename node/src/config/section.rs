@@ -51,10 +51,15 @@ impl<'a> Section<'a> {
         (key, value)
     }
 
+    /// A key of this section, from the root.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        format!("{}.{name}", self.spec.path)
+    }
+
     /// An error about a key.
     pub(super) fn refuse(&self, name: &str, remedy: impl Into<String>) -> ConfigError {
         let (key, value) = self.get(name);
-        let path = format!("{}.{name}", self.spec.path);
+        let path = self.path_of(name);
         ConfigError::Value {
             key: match self.from_env.get(&path) {
                 Some(variable) => format!("{path} (set by {variable})"),
@@ -105,6 +110,21 @@ impl<'a> Section<'a> {
             Ok(n)
         } else {
             Err(self.refuse(name, "write a number above 0"))
+        }
+    }
+
+    /// A number from 0 to 1.
+    pub(super) fn share(&self, name: &str) -> Read<f64> {
+        let (key, value) = self.get(name);
+        let n = match (value, key.default) {
+            (Some(v), _) => v.as_f64().ok_or_else(|| self.wrong_kind(key))?,
+            (None, Preset::Float(n)) => n,
+            (None, _) => 0.0,
+        };
+        if (0.0..=1.0).contains(&n) {
+            Ok(n)
+        } else {
+            Err(self.refuse(name, "write a number from 0 to 1"))
         }
     }
 

@@ -3,20 +3,27 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
+    checked::served,
     error::ConfigError,
+    identity::Identity,
     secret::Secret,
     section::Section,
-    types::{Cors, HttpServer, Proxy, Tls},
+    types::{ApiHost, Cors, HttpServer, Proxy, Tls},
 };
 
 /// Smallest room for the head of a request.
 const HEADER_BYTES_MIN: i64 = 4096;
 
 /// The REST API or the Pinning Service API.
-pub(super) fn http(s: &Section<'_>, folder: &Path) -> Result<HttpServer, ConfigError> {
+pub(super) fn http(
+    s: &Section<'_>,
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<HttpServer, ConfigError> {
     Ok(HttpServer {
         listen: s.addrs("http_listen_multiaddress")?,
         tls: tls(s, folder)?,
+        host: host(s, warnings)?,
         read_timeout: s.duration("read_timeout")?,
         read_header_timeout: s.interval("read_header_timeout")?,
         write_timeout: s.duration("write_timeout")?,
@@ -37,6 +44,30 @@ pub(super) fn http(s: &Section<'_>, folder: &Path) -> Result<HttpServer, ConfigE
             max_age: s.duration("cors_max_age")?,
         },
     })
+}
+
+/// The API's own libp2p host, if it has one: all three keys or none.
+fn host(s: &Section<'_>, warnings: &mut Vec<String>) -> Result<Option<ApiHost>, ConfigError> {
+    const LISTEN: &str = "libp2p_listen_multiaddress";
+    let (id, key) = (s.text("id")?, s.secret("private_key")?);
+    let listens = !s.texts(LISTEN)?.is_empty();
+    let missing = match (listens, &id, &key) {
+        (false, id, None) if id.is_empty() => return Ok(None),
+        (false, ..) => LISTEN,
+        (true, id, _) if id.is_empty() => "id",
+        (true, _, None) => "private_key",
+        (true, _, Some(key)) => {
+            let origin = s.path_of("id");
+            let identity = Identity::check(&id, key.expose(), &origin)?;
+            let listen = served(s, LISTEN, warnings)?;
+            return Ok(Some(ApiHost { listen, identity }));
+        }
+    };
+    Err(s.refuse(
+        missing,
+        "a libp2p host of the API's own needs libp2p_listen_multiaddress, id and private_key (as \
+         an identity.json has them), or none of the three",
+    ))
 }
 
 /// Certificate and key, if there are any.

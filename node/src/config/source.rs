@@ -72,9 +72,9 @@ pub async fn fetch(connect: &Arc<dyn ConnectDoor>, url: &str) -> Result<Vec<u8>,
     Err(failed("it leads from address to address".to_owned()))
 }
 
-/// Where a document lies.
+/// Where a document lies, or a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+pub(crate) struct Place {
     secure: bool,
     host: String,
     port: Option<u16>,
@@ -88,7 +88,7 @@ enum Fetched {
 }
 
 impl Place {
-    fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let remedy = "write an address that begins with http:// or https://";
         let uri: Uri = url.parse().map_err(|e| format!("{e}: {remedy}"))?;
         let secure = match uri.scheme_str() {
@@ -134,14 +134,19 @@ impl Place {
         }
     }
 
-    async fn get(&self, connect: &Arc<dyn ConnectDoor>) -> Result<Fetched, String> {
+    /// A client of the server there.
+    pub(crate) fn client(&self, connect: &Arc<dyn ConnectDoor>) -> Result<HttpClient, String> {
         let port = self.port.unwrap_or(if self.secure { 443 } else { 80 });
         let connect = if self.secure {
             Arc::new(Secured::new(connect.clone())?)
         } else {
             connect.clone()
         };
-        let client = HttpClient::new(connect, Addr::Tcp(self.host.clone(), port));
+        Ok(HttpClient::new(connect, Addr::Tcp(self.host.clone(), port)))
+    }
+
+    async fn get(&self, connect: &Arc<dyn ConnectDoor>) -> Result<Fetched, String> {
+        let client = self.client(connect)?;
         let host = HeaderValue::from_str(&self.authority()).map_err(|e| e.to_string())?;
         let request = Request::get(&self.path)
             .header(header::HOST, host)

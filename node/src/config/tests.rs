@@ -300,6 +300,26 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "write a whole number from 1",
     ),
     ("/repair/pins_per_second", "0", "write a number above 0"),
+    (
+        "/api/restapi/libp2p_listen_multiaddress",
+        r#""/ip4/127.0.0.1/tcp/1""#,
+        r#"api.restapi.id: nothing cannot be used: a libp2p host of the API's own needs"#,
+    ),
+    (
+        "/api/pinsvcapi/private_key",
+        r#""CAES""#,
+        "api.pinsvcapi.libp2p_listen_multiaddress: nothing cannot be used",
+    ),
+    (
+        "/observations/tracing/sampling_prob",
+        "1.5",
+        "write a number from 0 to 1",
+    ),
+    (
+        "/observations/tracing/otlp_endpoint",
+        r#""localhost:4317""#,
+        "observations.tracing.otlp_endpoint: \"localhost:4317\" cannot be used",
+    ),
     ("/source", r#""http://x""#, "asked at the start of a daemon"),
 ];
 
@@ -422,6 +442,37 @@ fn an_identity_whose_parts_differ_is_refused() {
     assert_eq!(
         a.load(&vars).unwrap().config.identity.peer.to_string(),
         key(&b)["id"].as_str().unwrap()
+    );
+}
+
+#[test]
+fn a_libp2p_host_of_an_api_has_a_key_of_its_own() {
+    let (files, other) = (Files::fresh(), Files::fresh());
+    let identity: Value = serde_json::from_str(&other.text("identity.json")).unwrap();
+    for section in ["restapi", "pinsvcapi"] {
+        files.set(&format!("/api/{section}/id"), identity["id"].clone());
+        let key = identity["private_key"].clone();
+        files.set(&format!("/api/{section}/private_key"), key);
+        let listen = json!(["/ip4/127.0.0.1/tcp/0"]);
+        files.set(
+            &format!("/api/{section}/libp2p_listen_multiaddress"),
+            listen,
+        );
+    }
+    let loaded = files.load(&none()).unwrap();
+    assert_eq!(loaded.notes, Vec::<String>::new());
+    for server in [loaded.config.rest, loaded.config.pinning] {
+        let host = server.unwrap().host.unwrap();
+        let id = identity["id"].as_str().unwrap();
+        assert_eq!(host.identity.peer.to_string(), id);
+        assert_eq!(host.listen.len(), 1);
+    }
+    let own: Value = serde_json::from_str(&files.text("identity.json")).unwrap();
+    files.set("/api/restapi/id", own["id"].clone());
+    let error = files.load(&none()).unwrap_err();
+    assert!(
+        error.contains("does not belong to the private key"),
+        "{error}"
     );
 }
 

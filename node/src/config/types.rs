@@ -40,6 +40,8 @@ pub struct Config {
     pub informers: Informers,
     /// Metrics for Prometheus.
     pub metrics: Metrics,
+    /// Spans for a collector.
+    pub tracing: Tracing,
     /// Re-placing of what lacks replicas.
     pub repair: Repair,
 }
@@ -133,6 +135,15 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// A libp2p host of an API's own, without a secret around it.
+#[derive(Debug, Clone)]
+pub struct ApiHost {
+    /// Where it listens.
+    pub listen: Vec<Multiaddr>,
+    /// Who it is.
+    pub identity: Identity,
+}
+
 /// An HTTP server.
 #[derive(Debug, Clone)]
 pub struct HttpServer {
@@ -140,6 +151,8 @@ pub struct HttpServer {
     pub listen: Vec<Addr>,
     /// It speaks TLS with these.
     pub tls: Option<Tls>,
+    /// It is also served on streams of this host.
+    pub host: Option<ApiHost>,
     /// For a whole request; zero is without limit.
     pub read_timeout: Duration,
     /// For the head of a request.
@@ -292,6 +305,19 @@ pub struct Metrics {
     pub enabled: bool,
     /// Those listeners.
     pub listen: Vec<Addr>,
+}
+
+/// Spans for a collector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    /// Whether any are sent.
+    pub enabled: bool,
+    /// Address of the collector, without the path of the traces.
+    pub endpoint: String,
+    /// Share of the traces that begin here and are sent, from 0 to 1.
+    pub sampling: f64,
+    /// What the peer is called there.
+    pub service: String,
 }
 
 /// Re-placing of what lacks replicas.

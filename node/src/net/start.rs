@@ -38,7 +38,7 @@ use crate::env::Env;
 /// An idle connection with a peer that is no member is closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a listener may take to report where it listens.
-const LISTEN_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const LISTEN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Listens, and begins to connect to the addresses it was given.
 pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
@@ -98,7 +98,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
     Ok(Net::new(shared, commands, tasks))
 }
 
-fn swarm_config() -> swarm::Config {
+pub(super) fn swarm_config() -> swarm::Config {
     swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_max_negotiating_inbound_streams(limits::NET_NEGOTIATING_MAX)
@@ -144,14 +144,7 @@ async fn listen(
             address: address.clone(),
             why,
         };
-        if let Some(socket) = addresses::socket(&address)
-            && let Err(e) = env.listen.listen(socket).await
-            && e.kind() == std::io::ErrorKind::AddrInUse
-        {
-            // libp2p listens with SO_REUSEPORT, and would quietly share the port with another
-            // program of the same user.
-            return Err(refused(e.to_string()));
-        }
+        unused(&address, env).await.map_err(refused)?;
         let listener = event_loop
             .swarm
             .listen_on(address.clone())
@@ -162,6 +155,18 @@ async fn listen(
         }
     }
     Ok(())
+}
+
+/// An error when somebody listens there: libp2p listens with SO_REUSEPORT, and would quietly share
+/// the port with another program of the same user.
+pub(super) async fn unused(address: &Multiaddr, env: &Env) -> Result<(), String> {
+    let Some(socket) = addresses::socket(address) else {
+        return Ok(());
+    };
+    match env.listen.listen(socket).await {
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(e.to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// Waits until a listener reports an address, or why it does not.
@@ -193,7 +198,7 @@ async fn listening(event_loop: &mut EventLoop, listener: ListenerId) -> Result<(
 }
 
 /// The innermost reason, which is the system's.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut current = error;
     for _ in 0..32 {
         match current.source() {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::{error::StartError, node_ipfs::NodeIpfs};
 use crate::{
-    api::{self, ApiConfig, Backend, Metrics, ProxiedNode, ProxyConfig, Server, Tls},
+    api::{self, ApiConfig, Backend, Metrics, ProcessMeter, ProxiedNode, ProxyConfig, Server, Tls},
     cluster::Cluster,
     config::{Config, HttpServer},
     env::Env,
     ipfs::http::HttpClient,
-    net::{Net, PeerStream, Proto},
+    net::{self, HttpHost, HttpStreams, Net, PeerStream, Proto, SecretBytes},
 };
 
 /// What listens.
@@ -22,6 +22,8 @@ pub(super) struct Servers {
     pub(super) pinning: Option<Server>,
     pub(super) proxy: Option<Server>,
     pub(super) metrics: Option<Server>,
+    /// Libp2p hosts of the APIs' own, as long as they are served.
+    hosts: Vec<HttpHost>,
 }
 
 pub(super) async fn serve(
@@ -30,13 +32,19 @@ pub(super) async fn serve(
     net: &Net,
     cluster: &Cluster,
     ipfs: &NodeIpfs,
+    process: Option<ProcessMeter>,
 ) -> Result<Servers, StartError> {
     let backend: Arc<dyn Backend> = Arc::new(cluster.clone());
-    let metrics = Metrics::of(backend.clone());
+    let metrics = Metrics::of(backend.clone(), ipfs.calls.as_ref(), process);
+    let mut hosts = Vec::new();
     let rest = match &config.rest {
         Some(rest) => {
+            let mut streams = accepted(net.accept(Proto::Http));
+            if let Some((host, own)) = own_host(rest, "REST API", env).await? {
+                hosts.push(host);
+                streams = stream::select(streams, own).boxed();
+            }
             let rest = api_config(rest, "api.restapi", env).await?;
-            let streams = accepted(net.accept(Proto::Http));
             let served = api::serve_rest(rest, env, backend.clone(), &metrics, Some(streams));
             let server = served.await?;
             tracing::info!(addresses = ?server.addresses(), "REST API listens");
@@ -46,8 +54,14 @@ pub(super) async fn serve(
     };
     let pinning = match &config.pinning {
         Some(pinning) => {
+            let own = own_host(pinning, "Pinning Service API", env).await?;
+            let streams = own.map(|(host, streams)| {
+                hosts.push(host);
+                streams
+            });
             let pinning = api_config(pinning, "api.pinsvcapi", env).await?;
-            let server = api::serve_pinning(pinning, env, backend.clone(), &metrics).await?;
+            let served = api::serve_pinning(pinning, env, backend.clone(), &metrics, streams);
+            let server = served.await?;
             tracing::info!(addresses = ?server.addresses(), "Pinning Service API listens");
             Some(server)
         }
@@ -79,6 +93,7 @@ pub(super) async fn serve(
         pinning,
         proxy,
         metrics,
+        hosts,
     })
 }
 
@@ -100,9 +115,24 @@ async fn api_config(
     Ok(api)
 }
 
+/// A libp2p host of an API's own, if it has one.
+async fn own_host(
+    server: &HttpServer,
+    api: &str,
+    env: &Env,
+) -> Result<Option<(HttpHost, HttpStreams)>, StartError> {
+    let Some(host) = &server.host else {
+        return Ok(None);
+    };
+    let key = SecretBytes::new(host.identity.private_key.expose().clone());
+    let (host, streams) = net::serve_http(&key, &host.listen, env).await?;
+    tracing::info!(addresses = ?host.addresses(), "{api}: its own libp2p host listens");
+    Ok(Some((host, streams)))
+}
+
 /// HTTP over streams of the cluster's swarm.
 fn accepted(streams: mpsc::Receiver<PeerStream>) -> api::Connections {
-    let pipes = futures::stream::unfold(streams, |mut streams| async {
+    let pipes = stream::unfold(streams, |mut streams| async {
         let stream = streams.recv().await?;
         let peer = stream.peer.to_string();
         Some(((stream.into_inner(), peer), streams))
@@ -116,5 +146,6 @@ impl Servers {
         for server in all.into_iter().flatten() {
             server.shutdown().await;
         }
+        drop(self.hosts);
     }
 }

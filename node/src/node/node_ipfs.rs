@@ -9,7 +9,7 @@ use crate::{
     ipfs::{
         SharedIpfs,
         embedded::{self, Embedded, EmbeddedConfig},
-        kubo::{Kubo, KuboTimeouts},
+        kubo::{Calls, Kubo, KuboTimeouts},
     },
 };
 
@@ -19,6 +19,8 @@ pub(super) struct NodeIpfs {
     pub(super) node: SharedIpfs,
     /// Kept to be stopped in order.
     pub(super) embedded: Option<Arc<Embedded>>,
+    /// What calls of a node beside the peer took.
+    pub(super) calls: Option<Calls>,
 }
 
 impl NodeIpfs {
@@ -42,6 +44,7 @@ impl NodeIpfs {
                 Ok(Self {
                     node: embedded.clone(),
                     embedded: Some(embedded),
+                    calls: None,
                 })
             }
             Ipfs::Http(h) => {
@@ -51,7 +54,9 @@ impl NodeIpfs {
                     unpin: h.unpin_timeout,
                     gc: h.repogc_timeout,
                 };
-                let node: SharedIpfs = Arc::new(Kubo::new(h.node.clone(), env, timeouts));
+                let kubo = Kubo::new(h.node.clone(), env, timeouts);
+                let calls = Some(kubo.calls().clone());
+                let node: SharedIpfs = Arc::new(kubo);
                 if let Err(e) = node.id().await {
                     tracing::warn!(
                         node = %h.node, error = %e,
@@ -63,6 +68,7 @@ impl NodeIpfs {
                 Ok(Self {
                     node,
                     embedded: None,
+                    calls,
                 })
             }
         }

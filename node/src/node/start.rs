@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{apis, error::StartError, join, node_ipfs::NodeIpfs, running::RunningNode, serving};
 use crate::{
+    api::ProcessMeter,
     cluster::{Cluster, Parts, Settings, blocks, forward_server, leader::Leader, rpc},
     config::{Config, Profile},
     consensus::{self, Consensus, ConsensusConfig},
@@ -26,6 +27,8 @@ use crate::{
 pub struct StartOptions {
     /// Addresses of peers: a peer without state joins their cluster.
     pub bootstrap: Vec<Multiaddr>,
+    /// What the process uses, for its metrics; only where it is one peer's.
+    pub process: Option<ProcessMeter>,
 }
 
 /// A CID for questions asked before the content is known: the empty raw block.
@@ -97,7 +100,7 @@ pub async fn start(
         },
         &mut workers,
     );
-    let servers = apis::serve(&config, &env, &net, &cluster, &ipfs).await?;
+    let servers = apis::serve(&config, &env, &net, &cluster, &ipfs, options.process).await?;
     Ok(RunningNode::new(
         workers, servers, net, consensus, ipfs, cluster, failures,
     ))

@@ -19,5 +19,6 @@ pub mod pin;
 pub mod pinning;
 pub mod query;
 pub mod repair;
+pub mod stage;
 pub mod status;
 pub mod time;

@@ -8,10 +8,10 @@ use super::{
 use crate::{
     codec,
     command::{IfRev, Rejection},
-    id::{PeerId, Seq},
+    id::{Cid, PeerId, Seq},
     limits::REQUESTS_PER_PIN_MAX,
     pin::PinSpec,
-    request::{RequestId, RequestKey},
+    request::{Request, RequestId, RequestKey},
 };
 
 /// The requests of a pin, in the order of their ids; more than this many there never are.
@@ -81,15 +81,52 @@ impl Scope<'_> {
             origins: spec.origins.clone(),
             metadata: spec.metadata.clone(),
         };
-        let key = rows::request_key(id);
-        self.tx.put(Table::Request, &key, &codec::encode(&row))?;
-        let key = rows::requested_key(seq, id);
-        self.tx.put(Table::Requested, &key, &[])?;
+        self.keep(id, &row)?;
         let mut changed = changed;
         if let Some(replaced) = replaced {
             changed.extend(self.give_way(&replaced, seq, id)?);
         }
         Ok(Verdict::Done(changed))
+    }
+
+    /// Puts back the requests for a pin that was exported with them.
+    pub(super) fn restore_requests(&mut self, cid: &Cid, requests: &[Request]) -> Answer {
+        let Some(seq) = rows::seq_of_cid(self.tx, cid)? else {
+            return Ok(Verdict::No(Rejection::NotPinned));
+        };
+        for request in requests {
+            let row = RequestRow {
+                seq,
+                name: request.name.clone(),
+                origins: request.origins.clone(),
+                metadata: request.metadata.clone(),
+            };
+            if let Some(no) = self.no_room_for(request.id, seq)? {
+                return Ok(Verdict::No(no));
+            }
+            self.keep(request.id, &row)?;
+        }
+        Ok(Verdict::Done(Vec::new()))
+    }
+
+    /// Why there cannot be a request of this id for this pin.
+    fn no_room_for(&self, id: RequestId, seq: Seq) -> Result<Option<Rejection>, StoreError> {
+        if self.request_row(id)?.is_some() {
+            let text = format!("request id {id} was given before");
+            return Ok(Some(Rejection::Limit(text)));
+        }
+        if of_pin(self.tx, seq)?.len() >= REQUESTS_PER_PIN_MAX {
+            let text = format!("more than {REQUESTS_PER_PIN_MAX} requests for one CID");
+            return Ok(Some(Rejection::Limit(text)));
+        }
+        Ok(None)
+    }
+
+    fn keep(&mut self, id: RequestId, row: &RequestRow) -> Result<(), StoreError> {
+        let key = rows::request_key(id);
+        self.tx.put(Table::Request, &key, &codec::encode(row))?;
+        let key = rows::requested_key(row.seq, id);
+        self.tx.put(Table::Requested, &key, &[])
     }
 
     /// Withdraws what a request replaces. A pin that nobody asks for any more goes.

@@ -12,9 +12,10 @@ use super::{
     tx::{StateTx, StoreError},
 };
 use crate::{
-    command::{IfRev, Rejection},
+    command::{Command, IfRev, Rejection},
     id::{ClusterId, Epoch, Incarnation, LogIndex, PeerId},
     pin::{Holding, PinSpec},
+    request::Request,
     time::Timestamp,
 };
 
@@ -27,6 +28,8 @@ pub struct RestoredPin {
     pub allocations: Vec<PeerId>,
     /// When it was submitted.
     pub at: Timestamp,
+    /// Who asked for it; the pin's seq is given when it is restored.
+    pub requests: Vec<Request>,
 }
 
 /// Why a pin, or a member, cannot be restored.
@@ -96,6 +99,11 @@ pub fn pins(tx: &mut dyn StateTx, pins: &[RestoredPin], now: Timestamp) -> Resto
                 return Ok(Err(RestoreError { done, rejection }));
             }
         }
+        // Whoever withdraws one of them needs the level at which there are requests.
+        if let Some(request) = pin.requests.first() {
+            let level = Command::Withdraw { id: request.id }.feature_level();
+            system.feature_level = system.feature_level.max(level);
+        }
         let allocations = filled_up(pin, &members);
         let mut scope = Scope {
             tx: &mut hashed,
@@ -104,7 +112,11 @@ pub fn pins(tx: &mut dyn StateTx, pins: &[RestoredPin], now: Timestamp) -> Resto
             rev,
             at,
         };
-        match scope.pin(&pin.spec, &allocations, IfRev::Any)? {
+        let verdict = match scope.pin(&pin.spec, &allocations, IfRev::Any)? {
+            Verdict::Done(_) => scope.restore_requests(&pin.spec.cid, &pin.requests)?,
+            refused => refused,
+        };
+        match verdict {
             Verdict::Done(_) => system.rev = rev,
             Verdict::No(rejection) => return Ok(Err(RestoreError { done, rejection })),
             Verdict::Conflict(_) => {
@@ -136,6 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         id::Seq,
+        request::RequestId,
         state::{
             Model, check_invariants, query,
             tests::{peer, spec},
@@ -157,7 +170,36 @@ mod tests {
             spec: spec(n, min, max),
             allocations: holders.iter().map(|n| peer(*n)).collect(),
             at: Timestamp(at),
+            requests: Vec::new(),
         }
+    }
+
+    #[test]
+    fn requests_come_back_and_no_id_is_given_twice() {
+        let mut model = founded();
+        let request = |id: u64, name: &str| Request {
+            id: RequestId(id),
+            seq: Seq(0),
+            name: name.to_owned(),
+            origins: Vec::new(),
+            metadata: Default::default(),
+        };
+        let mut list = [pin(1, 1, 1, &[1], 1), pin(2, 1, 1, &[1], 2)];
+        list[1].requests = vec![request(5, "a"), request(6, "b")];
+        pins(&mut model, &list, NOW).unwrap().unwrap();
+        check_invariants(&model).unwrap();
+        let (found, _) = query::requests(&model, RequestId(0), 10).unwrap();
+        let found: Vec<_> = found.iter().map(|r| (r.id.0, r.name.as_str())).collect();
+        assert_eq!(found, [(5, "a"), (6, "b")]);
+        // They can be withdrawn at once.
+        assert_eq!(System::load(&model).unwrap().feature_level, 2);
+        let mut again = [pin(3, 1, 1, &[1], 3)];
+        again[0].requests = vec![request(6, "c")];
+        let refused = pins(&mut model, &again, NOW).unwrap().unwrap_err();
+        assert!(
+            refused.to_string().contains("0000000000000006"),
+            "{refused}"
+        );
     }
 
     #[test]

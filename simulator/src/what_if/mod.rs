@@ -75,7 +75,7 @@ pub fn read(bytes: &[u8], assumptions: &Assumptions) -> Result<PinSet, String> {
     let mut pins = Vec::new();
     let mut peers = BTreeSet::new();
     for (object, number) in export::read(bytes).zip(1..) {
-        let object = object.map_err(|e| e.to_string())?;
+        let object = object.map_err(|e| e.to_string())?.pin;
         let spec = object.spec(assumptions.factors);
         let spec = spec.map_err(|e| format!("pin {number} of the state file: {e}"))?;
         peers.extend(object.allocations.iter().cloned());

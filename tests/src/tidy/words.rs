@@ -66,6 +66,19 @@ const RULES: &[Rule] = &[
         remedy: "redb stays in node/src/storage: give the store a method",
     },
     Rule {
+        words: &[
+            "opentelemetry::",
+            "opentelemetry_sdk::",
+            "opentelemetry_otlp::",
+            "opentelemetry_http::",
+            "tracing_opentelemetry::",
+        ],
+        look: Look::Shipped,
+        within: &[],
+        except: &["node/src/spans"],
+        remedy: "OpenTelemetry stays in node/src/spans: open a span of its target",
+    },
+    Rule {
         words: &["tokio::", "tracing::", "rand::", "futures::"],
         look: Look::Shipped,
         within: &["protocol/src"],

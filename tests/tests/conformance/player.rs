@@ -185,6 +185,30 @@ impl Player {
         }
     }
 
+    /// Plays these exchanges alone, whatever else is done with them; `before` is told of each.
+    pub(crate) async fn these(
+        mut self,
+        names: &[&str],
+        cluster: &Cluster,
+        before: impl Fn(&Record),
+    ) {
+        for name in names {
+            let record = self.records.iter().find(|r| r.name == *name).cloned();
+            let record = record.unwrap_or_else(|| panic!("{name} was recorded"));
+            before(&record);
+            let found = match self.send(&record, cluster).await {
+                Ok(answer) => self.judge(&record, &answer, &Treatment::Equal),
+                Err(e) => vec![format!("no answer: {e}")],
+            };
+            if !found.is_empty() {
+                let line = format!("{name} {}\n    {}", record.path, found.join("\n    "));
+                self.failures.push(line);
+            }
+        }
+        self.records.clear();
+        self.finish(cluster).await;
+    }
+
     async fn send(&self, record: &Record, cluster: &Cluster) -> std::io::Result<Answer> {
         let body = bodies::bytes(&record.body);
         let own = ["connection", "host", "content-length"];

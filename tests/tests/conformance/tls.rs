@@ -2,16 +2,16 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use ipfs_cluster_ctl::client::any_certificate;
 use ipfs_cluster_tests::{Cluster, Setup, http};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, DigitallySignedStruct, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, ring},
-        pki_types::{CertificateDer, ServerName, UnixTime},
+        ClientConfig,
+        crypto::ring,
+        pki_types::ServerName,
         version::{TLS12, TLS13},
     },
 };
@@ -27,47 +27,6 @@ pub(crate) enum Client {
     Go12,
     /// The Go client over TLS 1.3: NIST groups alone.
     Go13,
-}
-
-/// Takes any certificate, as `--no-check-certificate` does, but checks that it is the server's.
-#[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, tokio_rustls::rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, tokio_rustls::rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, tokio_rustls::rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Connects to a port of this machine.
@@ -91,7 +50,7 @@ pub(crate) async fn connect(port: u16, client: Client) -> io::Result<TlsStream<T
         .with_protocol_versions(&versions)
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+        .with_custom_certificate_verifier(any_certificate(provider))
         .with_no_client_auth();
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;

@@ -26,6 +26,7 @@ mod restart;
 mod service;
 mod sharded;
 mod timing;
+mod traces;
 
 use ipfs_cluster_tests::{Peer, cluster::loopback};
 

@@ -2,7 +2,8 @@
 
 use std::{fs, os::unix::net::UnixDatagram, process::Command};
 
-use ipfs_cluster_tests::{Cluster, Peer, Setup, binary, missing, wait::until};
+use ipfs_cluster_tests::{Cluster, Peer, Setup, binary, http, missing, wait::until};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{alone, tell};
@@ -111,7 +112,7 @@ fn factors_and_places_of_a_file_can_be_replaced_and_sparse_pins_are_taken() {
         assert_eq!(code, Some(0), "{err}");
         let (_, out, _) = service(peer, &["state", "export"]);
         for line in out.lines() {
-            let pin: serde_json::Value = serde_json::from_str(line).unwrap();
+            let pin: Value = serde_json::from_str(line).unwrap();
             assert_eq!(pin["replication_factor_min"], 1, "{line}");
             assert_eq!(pin["allocations"], serde_json::json!([id]), "{line}");
         }
@@ -213,7 +214,7 @@ fn a_configuration_is_fetched_from_the_address_it_lies_at() {
         let (code, _, err) = service(&peer, &["init", "-f", &url]);
         assert_eq!(code, Some(0), "{err}");
         let written = fs::read_to_string(folder.join("service.json")).unwrap();
-        let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let written: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(written, serde_json::json!({"source": url}));
         peer.spawn(&[]);
         peer.ready().await;
@@ -252,7 +253,7 @@ fn metrics_are_served_where_the_configuration_says() {
         crate::add(peer, "", b"counted").await;
         // The pins are counted now and then.
         until("all metrics", PATIENCE, || async {
-            let answer = ipfs_cluster_tests::http::request(port, "GET", "/metrics").await;
+            let answer = http::request(port, "GET", "/metrics").await;
             let text = answer.map_err(|e| e.to_string())?.text();
             match wanted
                 .iter()
@@ -296,4 +297,61 @@ fn commands_that_do_nothing_else_print_and_end() {
             .contains("ipfs-cluster-service")
     );
     assert!(run(&["man"]).1.contains(".TH ipfs-cluster-service 1"));
+}
+
+#[test]
+fn requests_of_the_pinning_service_are_exported_and_imported_too() {
+    tell(async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut peer = alone(folder.path());
+        peer.spawn(&[]);
+        peer.ready().await;
+        let cid = missing();
+        let mut ids = Vec::new();
+        for name in ["one", "two"] {
+            let body =
+                format!("{{\"cid\":\"{cid}\",\"name\":\"{name}\",\"meta\":{{\"k\":\"{name}\"}}}}");
+            let port = peer.pinning_port();
+            let asked = http::send(port, "POST", "/pins", "", body.as_bytes()).await;
+            let asked: Value = asked.unwrap().json().unwrap();
+            ids.push(asked["requestid"].as_str().unwrap().to_owned());
+        }
+        let (code, running, err) = service(&peer, &["state", "export"]);
+        assert_eq!(code, Some(0), "{err}");
+        assert_eq!(peer.stop().await, Some(0));
+        let (_, stopped, _) = service(&peer, &["state", "export"]);
+        assert_eq!(running, stopped);
+        // Clients of the API itself see none of it.
+        let pin: Value = serde_json::from_str(&running).unwrap();
+        assert_eq!(pin["requests"].as_array().unwrap().len(), 2, "{running}");
+
+        let file = peer.folder.join("pins.json");
+        fs::write(&file, &running).unwrap();
+        let path = file.to_str().unwrap();
+        let (code, _, err) = service(&peer, &["state", "import", "-f", path]);
+        assert_eq!(code, Some(0), "{err}");
+        peer.spawn(&[]);
+        peer.ready().await;
+        for (id, name) in ids.iter().zip(["one", "two"]) {
+            let path = format!("/pins/{id}");
+            let found = http::request(peer.pinning_port(), "GET", &path)
+                .await
+                .unwrap();
+            assert_eq!(found.status, 200, "{found:?}");
+            let found: Value = found.json().unwrap();
+            assert_eq!(found["pin"]["name"], name);
+            assert_eq!(found["pin"]["meta"]["k"], name);
+        }
+        let plain = peer.rest("GET", "/allocations").await.unwrap().text();
+        assert!(!plain.contains("requests"), "{plain}");
+        // The pin goes with the last of them, as before.
+        for id in ids {
+            let path = format!("/pins/{id}");
+            let gone = http::request(peer.pinning_port(), "DELETE", &path).await;
+            let gone = gone.unwrap();
+            assert_eq!(gone.status, 202, "{gone:?}");
+        }
+        let left = peer.rest("GET", "/allocations").await.unwrap();
+        assert_eq!(left.status, 204, "{left:?}");
+    });
 }

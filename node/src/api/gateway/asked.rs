@@ -199,6 +199,7 @@ pub(super) fn matches(headers: &HeaderMap, etag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ipfs_cluster_tests::fuzz;
     use proptest::prelude::*;
 
     use super::*;
@@ -267,6 +268,28 @@ mod tests {
         };
         assert!(has("\"a\"") && has("W/\"a\"") && has("\"b\", \"a\"") && has("*"));
         assert!(!has("\"b\""));
+    }
+
+    #[test]
+    fn changed_requests_never_panic() {
+        let mut seeds = fuzz::recorded();
+        for text in [
+            "bytes=0-5,7-",
+            "?format=car&dag-scope=entity&entity-bytes=5:*",
+        ] {
+            seeds.extend(vec![text.as_bytes().to_vec(); 500]);
+        }
+        fuzz::feed(&seeds, |_, text| {
+            if let Some(range) = Range::read(text) {
+                let _ = range.of(7);
+            }
+            for path in [format!("/ipfs/{text}"), format!("/ipfs/{CID}{text}")] {
+                let request = Request::get(path).header(header::RANGE, text).body(());
+                if let Ok(asked) = request.as_ref().map(Asked::read) {
+                    let _ = asked.map(|a| (a.variant(), a.path_text(), a.file_name()));
+                }
+            }
+        });
     }
 
     proptest! {

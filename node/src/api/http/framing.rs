@@ -239,6 +239,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use ipfs_cluster_tests::fuzz;
     use proptest::prelude::*;
 
     use super::*;
@@ -304,6 +305,22 @@ mod tests {
         let mut out = BytesMut::new();
         framing.push(Bytes::from(endless.clone()), &mut out);
         assert_eq!(out.len(), endless.len());
+    }
+
+    #[test]
+    fn changed_requests_pass_and_nothing_is_lost() {
+        let mut seeds = fuzz::recorded();
+        for request in [
+            "POST /a HTTP/1.1\r\nContent-Length: 4\r\n\r\nG\r\n\rGET /b HTTP/1.1\r\nHost: x\r\n\r\n",
+            "PUT /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\na\n\n\r\n0\r\nT: u\r\n\r\n",
+        ] {
+            seeds.extend(vec![request.as_bytes().to_vec(); 1000]);
+        }
+        fuzz::feed(&seeds, |bytes, text| {
+            let out = through(bytes, 1 + bytes.len() % 61);
+            let strip = |t: &str| t.replace("TE: trailers\r\n", "").replace(['\r', '\n'], "");
+            assert_eq!(strip(&out), strip(text));
+        });
     }
 
     proptest! {

@@ -1,7 +1,10 @@
 //! The pins of the state, as they were asked for and placed.
 
 use futures::StreamExt;
-use ipfs_cluster_protocol::api::{pin::Pin, query::Query, status::PinTypeFilter};
+use ipfs_cluster_protocol::{
+    api::{pin::Pin, query::Query, status::PinTypeFilter},
+    export::Exported,
+};
 
 use super::{Rest, Segment, caught_up, cid, object, stamped};
 use crate::api::{
@@ -18,6 +21,11 @@ pub(crate) async fn list(rest: Rest, query: Query) -> Reply {
         Ok(seen) => seen,
         Err(reply) => return *reply,
     };
+    if query.get("requests") == "true" {
+        let lines = rest.backend.exported(filter);
+        let lines = lines.map(|line| line.map(|(pin, requests)| Exported::of(&pin, requests)));
+        return stamped(stream::lines(lines.boxed(), failed).await, seen);
+    }
     let pins = rest.backend.allocations(filter);
     let pins = pins.map(|pin| pin.map(|pin| Pin::from(&pin)));
     stamped(stream::lines(pins.boxed(), failed).await, seen)

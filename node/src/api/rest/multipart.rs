@@ -286,6 +286,7 @@ fn path(file_name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ipfs_cluster_tests::fuzz;
     use proptest::prelude::*;
 
     use super::*;
@@ -402,6 +403,16 @@ mod tests {
         ] {
             assert_eq!(path(name), expected);
         }
+    }
+
+    #[test]
+    fn changed_uploads_never_panic_and_always_end() {
+        let mut seeds = fuzz::recorded();
+        seeds.extend(vec![UPLOAD.as_bytes().to_vec(); 1000]);
+        fuzz::feed(&seeds, |bytes, text| {
+            let _ = read(bytes, 1 + bytes.len() % 61);
+            let _ = (boundary(text), parameter(text, "filename"), path(text));
+        });
     }
 
     proptest! {

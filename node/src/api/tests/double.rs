@@ -22,7 +22,7 @@ use ipfs_cluster_protocol::{
     content::Block,
     id::{Cid, Epoch, LogIndex, PeerId, Rev, Seq},
     pin::{Pin, PinMode},
-    request::RequestKey,
+    request::{Request, RequestKey},
     time::Timestamp,
 };
 use parking_lot::Mutex;
@@ -176,6 +176,11 @@ impl Backend for Double {
             move |p: &Result<Pin, _>| p.as_ref().is_ok_and(|p| !types.contains(p.spec.pin_type));
         pins.filter(move |p| futures::future::ready(!keep(p)))
             .boxed()
+    }
+
+    fn exported(&self, types: PinTypeFilter) -> Items<(Pin, Vec<Request>)> {
+        let pins = self.allocations(types);
+        pins.map(|pin| pin.map(|pin| (pin, Vec::new()))).boxed()
     }
 
     async fn status(&self, cid: Cid, _local: bool) -> Result<GlobalPinInfo, ClusterError> {

@@ -51,7 +51,7 @@ async fn start(config: ApiConfig) -> Peer {
         ..config
     };
     let backend = Arc::new(double.clone());
-    let metrics = Metrics::of(backend.clone());
+    let metrics = Metrics::of(backend.clone(), None, None);
     let server = serve_rest(config, &env, backend, &metrics, None)
         .await
         .unwrap();

@@ -124,7 +124,7 @@ async fn proxy_to(env: &Env, node: ProxiedNode, kubo: Option<Server>) -> Proxy {
         extract_ttl: Duration::from_secs(300),
     };
     let backend = Arc::new(double.clone());
-    let metrics = Metrics::of(backend.clone());
+    let metrics = Metrics::of(backend.clone(), None, None);
     let server = serve_proxy(config, env, backend, &metrics).await.unwrap();
     let client = HttpClient::new(env.connect.clone(), server.addresses()[0].clone());
     Proxy {

@@ -332,7 +332,7 @@ async fn prometheus_is_told_of_the_consensus_and_the_pins() {
 #[tokio::test]
 async fn metrics_have_a_server_of_their_own() {
     let env = real::env();
-    let metrics = Metrics::of(Arc::new(Double::new()));
+    let metrics = Metrics::of(Arc::new(Double::new()), None, None);
     let listen = [Addr::Tcp("127.0.0.1".to_owned(), 0)];
     let server = serve_metrics(&listen, &env, &metrics).await.unwrap();
     let client = HttpClient::new(env.connect.clone(), server.addresses()[0].clone());

@@ -53,6 +53,7 @@ async fn start(env: Env, planned: Planned) -> Result<(Peer, Addresses), Failure>
     let folder: PathBuf = planned.folder;
     let options = StartOptions {
         bootstrap: planned.bootstrap,
+        ..StartOptions::default()
     };
     let disk = Arc::clone(&env.disk);
     let running = Box::pin(node::start(planned.config, env, options)).await;

@@ -20,6 +20,7 @@ use ipfs_cluster_protocol::{
     state::{StateRead, StoreError},
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Settings;
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     ipfs::{SharedIpfs, holds::holds},
     monitor::Monitor,
     net::Net,
+    spans,
     stage::{Spent, Stage},
 };
 
@@ -154,7 +156,10 @@ impl Leader {
         deadline: Instant,
     ) -> Result<Landed, Miss> {
         let envelope = Envelope { session, command };
-        match self.0.consensus.propose_until(envelope, deadline).await {
+        // From the proposal until it is in a quorum's logs and applied here.
+        let span = tracing::info_span!(target: spans::TARGET, "log");
+        let proposed = self.0.consensus.propose_until(envelope, deadline);
+        match proposed.instrument(span).await {
             Ok(Committed { index, outcome, at }) => match outcome {
                 Outcome::Applied { rev } | Outcome::AlreadyAt { rev } => {
                     Ok(Landed { index, rev, at })

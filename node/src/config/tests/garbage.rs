@@ -83,10 +83,11 @@ proptest! {
     ) {
         let files = Files::fresh();
         if let Err(error) = files.load(&vars(&[(&variable, &text)])) {
-            // The two factors, and the two files of TLS, are judged together.
+            // The two factors, the two files of TLS and the keys of a host are judged together.
             let named = error.contains(&variable)
                 || error.contains("replication_factor")
-                || error.contains("TLS needs both");
+                || error.contains("TLS needs both")
+                || error.contains("a libp2p host of the API's own needs");
             prop_assert!(named, "{path}: {error}");
             prop_assert!(!secret || text.len() < 4 || !error.contains(&text), "{error}");
         }

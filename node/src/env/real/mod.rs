@@ -10,9 +10,14 @@ mod discovery;
 mod disk;
 mod lanes;
 mod net;
+mod open_files;
+mod process;
 mod transport;
 
 use std::sync::Arc;
+
+pub use open_files::{OpenFiles, raise_open_files};
+pub use process::{ProcessUsage, process_usage};
 
 use super::Env;
 

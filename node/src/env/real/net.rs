@@ -6,13 +6,18 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
 
 use crate::env::{Addr, ByteStream, ConnectDoor, ListenDoor, Listener};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// The sockets of this machine.
 #[derive(Debug)]
@@ -23,7 +28,7 @@ impl ListenDoor for Sockets {
         async move {
             Ok(match addr {
                 Addr::Tcp(host, port) => {
-                    let socket = TcpListener::bind((host.as_str(), port)).await?;
+                    let socket = bind(&host, port).await?;
                     let local = socket.local_addr()?;
                     Box::new(TcpServer {
                         socket,
@@ -56,7 +61,33 @@ impl ConnectDoor for Sockets {
     }
 }
 
-fn tcp(addr: std::net::SocketAddr) -> Addr {
+/// Listens at the first address of a name that can be listened at.
+async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for addr in lookup_host((host, port)).await? {
+        match listener(addr) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => refused = e,
+        }
+    }
+    Err(refused)
+}
+
+/// `::` is IPv6 alone, so that `0.0.0.0` can be listened at beside it, as the Go program's
+/// configurations do.
+fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn tcp(addr: SocketAddr) -> Addr {
     Addr::Tcp(addr.ip().to_string(), addr.port())
 }
 
@@ -146,6 +177,22 @@ mod tests {
     async fn tcp_takes_a_free_port_and_resolves_names() {
         let at = echo_once(Addr::Tcp("localhost".to_owned(), 0)).await;
         assert!(matches!(at, Addr::Tcp(_, port) if port != 0));
+    }
+
+    #[tokio::test]
+    async fn both_families_are_listened_at_on_one_port() {
+        let first = Sockets.listen(Addr::Tcp("0.0.0.0".to_owned(), 0)).await;
+        let first = first.unwrap();
+        let Addr::Tcp(_, port) = first.local_addr() else {
+            panic!("a TCP listener has a port");
+        };
+        // A machine may have no IPv6 at all; the port must not be what is in the way.
+        let second = Sockets.listen(Addr::Tcp("::".to_owned(), port)).await;
+        let refused = second.err().map(|e| e.kind());
+        assert_ne!(refused, Some(io::ErrorKind::AddrInUse));
+        let again = Sockets.listen(Addr::Tcp("0.0.0.0".to_owned(), port)).await;
+        let refused = again.err().map(|e| e.kind());
+        assert_eq!(refused, Some(io::ErrorKind::AddrInUse));
     }
 
     #[tokio::test]

@@ -10,10 +10,15 @@ use ipfs_cluster_protocol::limits::JSON_BODY_BYTES_MAX;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, Span};
 
-use crate::ipfs::{
-    IpfsError,
-    http::{HttpClient, HttpError, RequestBody, ResponseBody, empty, error_chain},
+use super::calls::{Calls, Outcome};
+use crate::{
+    ipfs::{
+        IpfsError,
+        http::{HttpClient, HttpError, RequestBody, ResponseBody, empty, error_chain},
+    },
+    spans,
 };
 
 /// What Go's `url.QueryEscape` leaves as it is.
@@ -45,12 +50,29 @@ impl Call {
         self.path.extend(utf8_percent_encode(&value, QUERY_SAFE));
         self
     }
+
+    /// Without its arguments.
+    fn command(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
+    /// From the request to the head of the answer.
+    fn span(&self) -> Span {
+        let command = self.command();
+        tracing::info_span!(
+            target: spans::TARGET,
+            "ipfs",
+            otel.name = format!("ipfs {command}"),
+            otel.kind = "client",
+        )
+    }
 }
 
 /// The client.
 #[derive(Debug, Clone)]
 pub(super) struct Rpc {
     http: HttpClient,
+    calls: Calls,
 }
 
 /// What Kubo says of an error.
@@ -62,7 +84,14 @@ struct ErrorBody {
 
 impl Rpc {
     pub(super) fn new(http: HttpClient) -> Self {
-        Self { http }
+        Self {
+            http,
+            calls: Calls::default(),
+        }
+    }
+
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Sends a call without a body; see [`Self::send`].
@@ -82,10 +111,19 @@ impl Rpc {
         if let Some(kind) = content_type {
             request = request.header(header::CONTENT_TYPE, kind);
         }
-        let request = request
+        let mut request = request
             .body(body)
             .map_err(|e| IpfsError::Refused(e.to_string()))?;
-        let sent = self.http.request(request, head).await;
+        let span = call.span();
+        spans::put_on(&span, request.headers_mut());
+        let begun = Instant::now();
+        let sent = self.http.request(request, head).instrument(span).await;
+        let outcome = match &sent {
+            Ok(response) if response.status() == StatusCode::OK => Outcome::Answered,
+            Ok(_) => Outcome::Refused,
+            Err(_) => Outcome::Unreachable,
+        };
+        self.calls.took(call.command(), outcome, begun.elapsed());
         let response = sent.map_err(|e| self.unreachable(&call.path, &e))?;
         let status = response.status();
         let answer = Answer {

@@ -20,6 +20,7 @@ use super::{
 use crate::env::{Addr, Env};
 
 mod call;
+mod calls;
 mod data;
 mod info;
 mod pin;
@@ -27,6 +28,7 @@ mod pin;
 mod tests;
 
 use call::Rpc;
+pub use calls::Calls;
 
 /// How long Kubo may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,14 @@ impl Kubo {
             has_names: OnceCell::new(),
             one_block_a_put: AtomicBool::new(false),
         }
+    }
+}
+
+impl Kubo {
+    /// What its calls took.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        self.rpc.calls()
     }
 }
 

@@ -19,6 +19,8 @@ use crate::net::proto::Proto;
 #[derive(Debug)]
 pub(in crate::net) struct Behaviour {
     accepted: InboundSender,
+    /// What others may open.
+    offered: &'static [Proto],
     /// Open connections per peer, oldest first.
     connections: BTreeMap<PeerId, Vec<ConnectionId>>,
     /// Peers whose connections stay open while idle.
@@ -29,8 +31,14 @@ pub(in crate::net) struct Behaviour {
 
 impl Behaviour {
     pub(in crate::net) fn new(accepted: InboundSender) -> Self {
+        Self::offering(accepted, &Proto::ALL)
+    }
+
+    /// One on whose connections others may open these alone.
+    pub(in crate::net) fn offering(accepted: InboundSender, offered: &'static [Proto]) -> Self {
         Self {
             accepted,
+            offered,
             connections: BTreeMap::new(),
             kept: BTreeSet::new(),
             pending: VecDeque::new(),
@@ -74,7 +82,8 @@ impl Behaviour {
     }
 
     fn handler(&self, peer: PeerId) -> Handler {
-        Handler::new(peer, self.accepted.clone(), self.kept.contains(&peer))
+        let kept = self.kept.contains(&peer);
+        Handler::new(peer, self.offered, self.accepted.clone(), kept)
     }
 }
 

@@ -28,6 +28,7 @@ const NEGOTIATION_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::net) struct Handler {
     peer: PeerId,
+    offered: &'static [Proto],
     accepted: InboundSender,
     /// Negotiated, not yet taken by the acceptor.
     waiting: VecDeque<Inbound>,
@@ -42,9 +43,15 @@ pub(in crate::net) struct Handler {
 type Asked = (Proto, Reply);
 
 impl Handler {
-    pub(super) const fn new(peer: PeerId, accepted: InboundSender, keep_alive: bool) -> Self {
+    pub(super) const fn new(
+        peer: PeerId,
+        offered: &'static [Proto],
+        accepted: InboundSender,
+        keep_alive: bool,
+    ) -> Self {
         Self {
             peer,
+            offered,
             accepted,
             waiting: VecDeque::new(),
             wanted: VecDeque::new(),
@@ -106,7 +113,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Asked;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Offer> {
-        SubstreamProtocol::new(Offer, ()).with_timeout(NEGOTIATION_DEADLINE)
+        SubstreamProtocol::new(Offer(self.offered), ()).with_timeout(NEGOTIATION_DEADLINE)
     }
 
     fn connection_keep_alive(&self) -> bool {

@@ -9,9 +9,9 @@ use libp2p::{
 
 use crate::net::proto::Proto;
 
-/// Offers every protocol.
+/// Offers these protocols.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::net) struct Offer;
+pub(in crate::net) struct Offer(pub(super) &'static [Proto]);
 
 /// One protocol's name, with what it stands for.
 #[derive(Debug, Clone)]
@@ -29,10 +29,10 @@ fn named(proto: Proto) -> Named {
 
 impl UpgradeInfo for Offer {
     type Info = Named;
-    type InfoIter = iter::Map<std::array::IntoIter<Proto, 10>, fn(Proto) -> Named>;
+    type InfoIter = iter::Map<iter::Copied<std::slice::Iter<'static, Proto>>, fn(Proto) -> Named>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        Proto::ALL.into_iter().map(named)
+        self.0.iter().copied().map(named)
     }
 }
 

@@ -14,7 +14,7 @@ pub use pins::{
     Stored, desired, expired, pin_by_cid, pins, pins_of, seqs_by_meta, seqs_by_name, stored,
     stored_by_cid, stored_many, stored_page,
 };
-pub use requests::{request, requests, requests_of};
+pub use requests::{ExportedPage, exported, request, requests, requests_of};
 pub use sets::{seqs, seqs_in_any, seqs_without, set_contains, set_len, to_hold, to_unpin};
 
 use crate::{id::Seq, limits::PAGE_MAX};

@@ -1,8 +1,9 @@
 //! Requests of the Pinning Service API.
 
-use super::bounded;
+use super::{bounded, pins};
 use crate::{
     id::Seq,
+    pin::Pin,
     request::{Request, RequestId},
     state::{
         requests,
@@ -10,6 +11,9 @@ use crate::{
         tx::{StateRead, StoreError, Table},
     },
 };
+
+/// Pins with the requests for them, and where the next page starts.
+pub type ExportedPage = (Vec<(Pin, Vec<Request>)>, Option<Seq>);
 
 fn named(id: RequestId, row: RequestRow) -> Request {
     Request {
@@ -43,6 +47,27 @@ pub fn requests(
     }
     let next = found.last().filter(|_| full).map(|last| last.id.next());
     Ok((found, next))
+}
+
+/// The requests for a pin with all that they say.
+fn requests_whole(read: &dyn StateRead, seq: Seq) -> Result<Vec<Request>, StoreError> {
+    let ids = requests::of_pin(read, seq)?;
+    let found = ids
+        .into_iter()
+        .map(|id| request(read, id))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Pins from a seq on, each with the requests for it, and where to go on.
+pub fn exported(read: &dyn StateRead, from: Seq, limit: usize) -> Result<ExportedPage, StoreError> {
+    let page = pins(read, from, limit, &|_| true)?;
+    let mut found = Vec::with_capacity(page.items.len());
+    for pin in page.items {
+        let requests = requests_whole(read, pin.seq)?;
+        found.push((pin, requests));
+    }
+    Ok((found, page.next))
 }
 
 /// The requests for a pin, in the order in which they were accepted.

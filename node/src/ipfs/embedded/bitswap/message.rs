@@ -263,6 +263,7 @@ fn named(mut prefix: Bytes, data: &[u8]) -> Option<Cid> {
 #[cfg(test)]
 mod tests {
     use ipfs_cluster_protocol::content::RAW;
+    use ipfs_cluster_tests::fuzz;
     use proptest::prelude::{any, prop_assert, proptest};
 
     use super::*;
@@ -325,6 +326,20 @@ mod tests {
         };
         let read = Message::decode(many.encode(Version::V1_2)).unwrap();
         assert_eq!(read.entries.len(), BITSWAP_WANTS_PER_PEER_MAX);
+    }
+
+    #[test]
+    fn changed_messages_never_panic_nor_forge_a_block() {
+        let mut seeds = fuzz::recorded();
+        seeds.extend(vec![sample().encode(Version::V1_2).to_vec(); 2000]);
+        fuzz::feed(&seeds, |bytes, _| {
+            if let Ok(message) = Message::decode(bytes.to_vec().into()) {
+                for (cid, data) in message.blocks {
+                    let verified = ipfs_cluster_protocol::content::hash::verify(&cid, &data);
+                    assert!(verified.is_ok(), "{cid}");
+                }
+            }
+        });
     }
 
     proptest! {
