@@ -80,7 +80,7 @@ fn a_signal_stops_a_peer_in_order() {
     tell(async {
         let mut cluster = Cluster::start(Setup::of(1)).await;
         let pid = cluster.peers[0].pid().to_string();
-        let mut kill = std::process::Command::new("kill");
+        let mut kill = Command::new("kill");
         assert!(kill.args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(cluster.peers[0].ended().await, Some(0));
         let folder = cluster.peers[0].folder.clone();
