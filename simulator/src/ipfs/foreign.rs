@@ -23,6 +23,7 @@ pub(super) async fn pin(node: &Embedded) -> Result<(), IpfsError> {
         let request = PinRequest {
             cid,
             mode: PinMode::Recursive,
+            shard: false,
             name: "my own".to_owned(),
             update_from: None,
             origins: Vec::new(),
