@@ -61,6 +61,7 @@ const DIFFERENCES: &[Difference] = &[
     ("rest-peer-down", "peerdown-pin", 500, "not enough peers to allocate CID.", DEAD),
     ("rest-peer-down", "peerdown-alloc-no-repin", 200, "\"replication_factor_min\":2", DEAD),
     ("rest-peer-down", "peerdown-alerts", 200, "\"triggered_at\":", "every metric of the peer has lapsed, not its ping alone"),
+    ("rest-repair", "repin2-alerts", 200, "\"triggered_at\":", "every metric of the peer has lapsed, not its ping alone"),
     ("rest-peer-down", "peerdown-metric-freespace", 200, "\"name\":\"freespace\"", DEAD),
     ("rest-peer-down", "peers-after-add-unreachable", 200, "\"cluster_peers\":", "a peer that cannot be reached is not made a member"),
     ("rest-peer-down", "peers-after-rm2", 200, "\"draining\":", "a peer that holds a copy that nobody else can take stays until one can"),
