@@ -25,7 +25,12 @@ fn on_a_peer<F: Future<Output = ()>>(story: impl FnOnce(Cluster) -> F) {
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let setup = Setup::of(1).with("CLUSTER_RESTAPI_READHEADERTIMEOUT", "1s");
+        let setup = Setup::of(1)
+            .with("CLUSTER_RESTAPI_READHEADERTIMEOUT", "1s")
+            .with("CLUSTER_PINSVCAPI_READHEADERTIMEOUT", "1s")
+            .with("CLUSTER_IPFSPROXY_READHEADERTIMEOUT", "1s")
+            .with("CLUSTER_PINSVCAPI_READTIMEOUT", "2s")
+            .with("CLUSTER_PINSVCAPI_WRITETIMEOUT", "2s");
         story(Cluster::start(setup).await).await;
     });
 }
@@ -37,6 +42,18 @@ async fn answers(peer: &Peer) {
     }
     let version = http::request(peer.proxy_port(), "POST", "/api/v0/version").await;
     assert_eq!(version.unwrap().status, 200);
+}
+
+fn ports(peer: &Peer) -> [u16; 3] {
+    [peer.rest_port(), peer.pinning_port(), peer.proxy_port()]
+}
+
+/// Bytes of memory that a peer's process has now.
+fn memory(peer: &Peer) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", peer.pid())).unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib * 1024
 }
 
 async fn dial(port: u16) -> TcpStream {
@@ -56,8 +73,8 @@ fn heads_that_never_end_are_cut_off() {
     on_a_peer(|cluster| async move {
         let peer = &cluster.peers[0];
         let mut slow = Vec::new();
-        for _ in 0..300 {
-            let mut stream = dial(peer.rest_port()).await;
+        for n in 0..300 {
+            let mut stream = dial(ports(peer)[n % 3]).await;
             stream
                 .write_all(b"GET /id HTTP/1.1\r\nX-A: b\r\n")
                 .await
@@ -73,11 +90,73 @@ fn heads_that_never_end_are_cut_off() {
     });
 }
 
+/// Where the operator set a time for a whole request.
+#[test]
+fn bodies_that_trickle_are_cut_off_where_a_limit_is_set() {
+    on_a_peer(|cluster| async move {
+        let peer = &cluster.peers[0];
+        let port = peer.pinning_port();
+        let mut slow = Vec::new();
+        for _ in 0..100 {
+            let mut stream = dial(port).await;
+            let head = b"POST /pins HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"cid\":";
+            stream.write_all(head).await.unwrap();
+            slow.push(stream);
+        }
+        answers(peer).await;
+        for stream in slow {
+            let text = rest(stream).await;
+            assert!(!text.contains(" 202 "), "{text}");
+        }
+        answers(peer).await;
+    });
+}
+
+#[test]
+fn clients_that_ask_and_never_read_cost_little() {
+    on_a_peer(|cluster| async move {
+        let peer = &cluster.peers[0];
+        let before = memory(peer);
+        let deaf = (0..90).map(|n| async move {
+            let mut stream = dial(ports(peer)[n % 3]).await;
+            // Far more answers than a socket holds: the server must stop to read, not to answer.
+            let asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000);
+            // It may not even take all the questions.
+            let _ = timeout(Duration::from_secs(2), stream.write_all(&asked)).await;
+            stream
+        });
+        let deaf = futures::future::join_all(deaf).await;
+        answers(peer).await;
+        let grown = memory(peer).saturating_sub(before);
+        assert!(
+            grown < 256 << 20,
+            "{grown} bytes for {} clients",
+            deaf.len()
+        );
+        drop(deaf);
+        answers(peer).await;
+    });
+}
+
+#[test]
+fn heads_of_very_many_fields_are_refused() {
+    on_a_peer(|cluster| async move {
+        let peer = &cluster.peers[0];
+        for port in ports(peer) {
+            let many = "A: b\r\n".repeat(20_000);
+            if let Ok(answer) = http::send(port, "GET", "/health", &many, b"").await {
+                assert_eq!(answer.status, 431, "{answer:?}");
+            }
+        }
+        answers(peer).await;
+    });
+}
+
 #[test]
 fn heads_and_bodies_that_are_too_large_are_refused() {
     on_a_peer(|cluster| async move {
         let peer = &cluster.peers[0];
-        for port in [peer.rest_port(), peer.pinning_port(), peer.proxy_port()] {
+        for port in ports(peer) {
             let long = format!("X-Long: {}\r\n", "y".repeat(200_000));
             let answer = http::send(port, "GET", "/health", &long, b"").await;
             // It may be told so, or cut off while it still sends.
@@ -108,6 +187,24 @@ fn an_upload_that_breaks_off_pins_nothing() {
             stream.write_all(&[b'x'; 500_000]).await.unwrap();
             drop(stream);
         }
+        // In pieces, cut within one, and at its end.
+        for (port, path) in [
+            (peer.rest_port(), "/add"),
+            (peer.proxy_port(), "/api/v0/add"),
+        ] {
+            for end in ["3e8\r\nabc", "3\r\nabc\r\n", "3\r\nabcdef", "zz\r\n", ""] {
+                let head = "Host: x\r\nTransfer-Encoding: chunked\r\n\
+                            Content-Type: multipart/form-data; boundary=B\r\n\r\n";
+                let part =
+                    "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+                let piece = format!("{:x}\r\n{part}\r\n", part.len());
+                let mut stream = dial(port).await;
+                let sent = format!("POST {path} HTTP/1.1\r\n{head}{piece}{end}");
+                stream.write_all(sent.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+                rest(stream).await;
+            }
+        }
         answers(peer).await;
         let pins = peer.rest("GET", "/allocations").await.unwrap();
         assert_eq!(pins.status, 204, "{pins:?}");
@@ -126,7 +223,7 @@ fn garbage_is_answered_or_cut_off() {
             b"POST /add HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: x\r\n\r\nffffffffffffffffff\r\n",
             b"\0\0\0\0\0\0\0\0\r\n\r\n",
         ];
-        for port in [peer.rest_port(), peer.pinning_port(), peer.proxy_port()] {
+        for port in ports(peer) {
             for piece in pieces {
                 let mut stream = dial(port).await;
                 stream.write_all(piece).await.unwrap();
