@@ -334,11 +334,14 @@ fn requests_of_the_pinning_service_are_exported_and_imported_too() {
         peer.ready().await;
         for (id, name) in ids.iter().zip(["one", "two"]) {
             let path = format!("/pins/{id}");
-            let found = http::request(peer.pinning_port(), "GET", &path)
-                .await
-                .unwrap();
-            assert_eq!(found.status, 200, "{found:?}");
-            let found: Value = found.json().unwrap();
+            let found = until("the request", PATIENCE, || async {
+                let found = http::request(peer.pinning_port(), "GET", &path).await;
+                let found = found.map_err(|e| e.to_string())?;
+                (found.status == 200)
+                    .then(|| found.json::<Value>().unwrap())
+                    .ok_or(found.text())
+            })
+            .await;
             assert_eq!(found["pin"]["name"], name);
             assert_eq!(found["pin"]["meta"]["k"], name);
         }
