@@ -166,7 +166,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::ReleaseOnGossip,
         "a peer is let go without asking whether the others hold the pin",
         "drain-to-full",
-        Some(Found::Run("make-before-break", 4)),
+        None,
     ),
     planted(
         "delta-dropped-without-digest",

@@ -11,7 +11,7 @@
 //! forgot any of them. That is told in the log.
 
 use ipfs_cluster_protocol::limits;
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc};
 
 use ipfs_cluster_protocol::id::{ClusterId, Seq};
 use parking_lot::Mutex;
@@ -29,11 +29,23 @@ const COMPACT_RECORDS: u64 = 4096;
 #[derive(Debug, Clone)]
 pub(super) struct Ledger(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     lane: Lane,
-    file: Arc<dyn DiskFile>,
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// None after a failure: what a system says of an open file then is not to be relied on.
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
     book: Mutex<Book>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, book) = (&self.path, &self.book);
+        f.debug_struct("Inner")
+            .field("path", path)
+            .field("book", book)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,10 +63,14 @@ impl Ledger {
     pub(super) async fn open(env: &Env, path: PathBuf, cluster: ClusterId) -> io::Result<Self> {
         let lane = env.lanes.lane("ledger");
         let disk = env.disk.clone();
+        let opened = (disk.clone(), path.clone());
         let (file, book) = lane.run(move || open(&*disk, &path, cluster)).await??;
+        let (disk, path) = opened;
         Ok(Self(Arc::new(Inner {
             lane,
-            file,
+            disk,
+            path,
+            file: Mutex::new(Some(file)),
             book: Mutex::new(book),
         })))
     }
@@ -115,8 +131,14 @@ impl Inner {
             .iter()
             .flat_map(|(seq, ordered)| record(*seq, *ordered))
             .collect();
-        self.file.write_at(at, &records)?;
-        self.file.sync()?;
+        let file = self.file.lock().take();
+        let file = match file {
+            Some(file) => file,
+            None => self.disk.open(&self.path, OpenMode::Write)?,
+        };
+        file.write_at(at, &records)?;
+        file.sync()?;
+        *self.file.lock() = Some(file);
         let mut book = self.book.lock();
         book.end += records.len() as u64;
         book.pending

@@ -115,11 +115,13 @@ async fn what_a_crash_has_torn_is_the_end() {
     assert!(again.is_ours(Seq(1)) && !again.is_ours(Seq(199)));
 }
 
-/// Writes reach the file; while `broken`, no sync succeeds.
+/// Writes reach the file; while `broken`, no sync succeeds, and never again after that until the
+/// file is opened anew.
 #[derive(Debug)]
 struct Unsynced {
     file: Arc<dyn DiskFile>,
     broken: Arc<AtomicBool>,
+    spoilt: AtomicBool,
 }
 
 impl DiskFile for Unsynced {
@@ -141,6 +143,9 @@ impl DiskFile for Unsynced {
     }
     fn sync(&self) -> io::Result<()> {
         if self.broken.load(Ordering::SeqCst) {
+            self.spoilt.store(true, Ordering::SeqCst);
+        }
+        if self.spoilt.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is broken"));
         }
         self.file.sync()
@@ -155,7 +160,11 @@ struct BadDisk {
 impl Disk for BadDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let (file, broken) = (self.disk.open(path, mode)?, self.broken.clone());
-        Ok(Arc::new(Unsynced { file, broken }))
+        Ok(Arc::new(Unsynced {
+            file,
+            broken,
+            spoilt: AtomicBool::new(false),
+        }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.rename(from, to)
