@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
@@ -14,6 +14,9 @@ use crate::{
     http::{self, Answer},
     wait::until,
 };
+
+/// How long a peer that has just started may take to catch up with its log.
+const RECOVERY: Duration = Duration::from_secs(10);
 
 /// How long a peer may take to be ready, or to stop. Generous: the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -289,7 +292,16 @@ impl Peer {
 
     /// A request to its REST API.
     pub async fn rest(&self, method: &str, path: &str) -> io::Result<Answer> {
-        http::request(self.rest_port(), method, path).await
+        let begun = Instant::now();
+        loop {
+            let answer = http::request(self.rest_port(), method, path).await?;
+            // A peer that has just started asks to be asked again in a moment.
+            let recovers = answer.status == 503 && answer.text().contains("recovering its state");
+            if !recovers || begun.elapsed() > RECOVERY {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Runs `ipfs-cluster-ctl` against it: exit code, stdout, stderr.
