@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{HeaderMap, HeaderValue, header};
-use http_body_util::BodyDataStream;
+use http::HeaderMap;
 use hyper::body::Incoming;
 use ipfs_cluster_protocol::{
     api::{error::parse_cid, json, query::Query},
@@ -17,18 +16,14 @@ use ipfs_cluster_protocol::{
 };
 use serde::Serialize;
 
-use super::reading::{bytes_of, lines_of, path};
-use crate::{
-    api::{
-        http::reply::{self, Reply},
-        rest::add::Parts,
-    },
-    ipfs::{Checked, IpfsError, SharedIpfs, http::error_chain},
+use super::{
+    reading::{bytes_of, lines_of, path},
+    uploaded::{self, refused},
 };
-
-fn refused(e: impl std::fmt::Display) -> IpfsError {
-    IpfsError::Refused(e.to_string())
-}
+use crate::{
+    api::http::reply::Reply,
+    ipfs::{Checked, IpfsError, SharedIpfs},
+};
 
 /// The codec of an option, by its name.
 fn codec(query: &Query, option: &str, default: u64) -> Result<u64, IpfsError> {
@@ -111,26 +106,17 @@ pub(super) async fn put(
 ) -> Result<Reply, IpfsError> {
     let input = codec(query, "input-codec", DAG_JSON)?;
     let store = codec(query, "store-codec", DAG_CBOR)?;
-    let name = Some(query.get("hash")).filter(|name| !name.is_empty());
-    let name = name.unwrap_or("sha2-256");
-    let unknown = || refused(format_args!("unrecognized multihash function: {name}"));
-    let function = HashFunction::by_name(name).ok_or_else(unknown)?;
-    let body = BodyDataStream::new(body).map(|chunk| chunk.map_err(|e| error_chain(&e)));
-    let parts = Parts::open(headers, body.boxed()).map_err(refused)?;
+    let function = uploaded::hash_function(query, "hash")?;
     let mut lines = Vec::new();
     let mut blocks = Vec::new();
-    for data in parts.blocks().await.map_err(refused)? {
+    for data in uploaded::parts(headers, body).await? {
         let block = encoded(&data, (input, store), function)?;
         let cid = Linked { cid: block.cid };
         lines.extend(json::to_line(&Put { cid }).map_err(refused)?);
         blocks.push((block.cid, block.data));
     }
     node.block_put(blocks).await?;
-    let mut reply = Reply::default().map(|_| lines.into());
-    let headers = reply.headers_mut();
-    headers.insert(header::CONTENT_TYPE, reply::JSON);
-    headers.insert("x-chunked-output", HeaderValue::from_static("1"));
-    Ok(reply)
+    Ok(uploaded::lines(lines))
 }
 
 fn encoded(

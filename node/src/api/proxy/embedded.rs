@@ -1,28 +1,26 @@
 //! The part of the IPFS node's API that is served for the embedded node, from what every node can
 //! do.
 
-use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
 use ipfs_cluster_protocol::{
     api::{error::parse_cid, json, query::Query},
-    content::{
-        DAG_CBOR, DAG_PB, RAW,
-        hash::{self, HashFunction},
-    },
+    content::{DAG_CBOR, DAG_PB, RAW, hash},
     id::{Cid, PeerId},
 };
 use serde::Serialize;
 
-use super::{cors, dag, reading, reply::error};
+use super::{
+    cors, dag, reading,
+    reply::error,
+    uploaded::{self, refused},
+};
 use crate::{
     api::{
         gateway,
         http::reply::{self, Reply},
-        rest::add::Parts,
     },
-    ipfs::{IpfsError, SharedIpfs, http::error_chain},
+    ipfs::{IpfsError, SharedIpfs},
 };
 
 #[derive(Serialize)]
@@ -218,30 +216,20 @@ async fn block_put(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<Reply, IpfsError> {
-    let refused = |e: &dyn std::fmt::Display| IpfsError::Refused(e.to_string());
     let (version, codec) = codec(query)?;
-    let name = Some(query.get("mhtype")).filter(|n| !n.is_empty());
-    let name = name.unwrap_or("sha2-256");
-    let unknown = || refused(&format_args!("unrecognized multihash function: {name}"));
-    let function = HashFunction::by_name(name).ok_or_else(unknown)?;
-    let body = BodyDataStream::new(body).map(|chunk| chunk.map_err(|e| error_chain(&e)));
-    let parts = Parts::open(headers, body.boxed()).map_err(|e| refused(&e))?;
+    let function = uploaded::hash_function(query, "mhtype")?;
     let mut lines = Vec::new();
     let mut blocks = Vec::new();
-    for data in parts.blocks().await.map_err(|e| refused(&e))? {
+    for data in uploaded::parts(headers, body).await? {
         let len = function.digest(&data).digest().len();
         let key = hash::name_like(version, codec, function.code(), len, &data);
-        let key = key.ok_or_else(|| refused(&"invalid cid: invalid v0 prefix"))?;
+        let key = key.ok_or_else(|| refused("invalid cid: invalid v0 prefix"))?;
         let size = data.len();
-        lines.extend(json::to_line(&Put { key, size }).map_err(|e| refused(&e))?);
+        lines.extend(json::to_line(&Put { key, size }).map_err(refused)?);
         blocks.push((key, data));
     }
     node.block_put(blocks).await?;
-    let mut reply = Reply::default().map(|_| lines.into());
-    let headers = reply.headers_mut();
-    headers.insert(header::CONTENT_TYPE, reply::JSON);
-    headers.insert("x-chunked-output", HeaderValue::from_static("1"));
-    Ok(reply)
+    Ok(uploaded::lines(lines))
 }
 
 /// Version and codec of a block's CID.

@@ -16,6 +16,7 @@ mod put;
 mod reading;
 mod reply;
 mod repo;
+mod uploaded;
 mod upstream;
 
 use std::{
