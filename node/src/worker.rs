@@ -26,6 +26,20 @@ impl Stop {
     }
 }
 
+/// Resolves with what is told through a channel that is empty until then; never, if nothing is.
+/// Cancel-safe.
+pub(crate) async fn told<T: Clone>(mut news: watch::Receiver<Option<T>>) -> T {
+    match news
+        .wait_for(Option::is_some)
+        .await
+        .map(|told| told.clone())
+    {
+        Ok(Some(told)) => told,
+        // The sender is gone.
+        _ => std::future::pending().await,
+    }
+}
+
 /// A task ended although nobody asked it to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} task ended unexpectedly")]

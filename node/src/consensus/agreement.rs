@@ -13,7 +13,10 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::core::Members;
-use crate::storage::{ReadError, StateStore};
+use crate::{
+    storage::{ReadError, StateStore},
+    worker::told,
+};
 
 /// This peer's part in comparing states. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -73,11 +76,6 @@ impl Agreement {
 
     /// Resolves when this peer's state was found to differ from the majority's: it must stop.
     pub async fn outvoted(&self) -> Outvoted {
-        let mut outvoted = self.0.outvoted.subscribe();
-        let found = outvoted.wait_for(Option::is_some).await;
-        match found.map(|o| o.clone()) {
-            Ok(Some(outvoted)) => outvoted,
-            _ => std::future::pending().await,
-        }
+        told(self.0.outvoted.subscribe()).await
     }
 }

@@ -43,6 +43,7 @@ use crate::{
     env::Env,
     stage::Spent,
     storage::{DataFolder, Identity, OpenError, RaftLog, Slot, StateStore},
+    worker::told,
 };
 
 /// How long a command waits for its outcome when the caller sets no deadline.
@@ -143,14 +144,7 @@ impl Consensus {
     /// be written. This process can promise nothing any more; only a new start knows what is on the
     /// disk.
     pub async fn broken(&self) -> String {
-        let mut broken = self.0.broken.subscribe();
-        let found = broken.wait_for(Option::is_some).await;
-        let found = found.ok().and_then(|why| why.clone());
-        match found {
-            Some(why) => why,
-            // The sender is in `self`.
-            None => std::future::pending().await,
-        }
+        told(self.0.broken.subscribe()).await
     }
 
     /// Who this peer is; none before it has formed or joined a cluster.

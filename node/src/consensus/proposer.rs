@@ -170,8 +170,9 @@ impl Proposer {
         let seen = metrics.borrow_watched();
         let longest = Duration::from_millis(self.raft.config().election_timeout_max);
         let heard = seen.last_quorum_acked.map(|at| at.elapsed());
-        seen.membership_config.membership().voter_ids().count() > 1
-            && heard.is_some_and(|ago| ago > longest * FORSAKEN_AFTER)
+        // The rare one first: every write asks.
+        heard.is_some_and(|ago| ago > longest * FORSAKEN_AFTER)
+            && seen.membership_config.membership().voter_ids().count() > 1
     }
 }
 

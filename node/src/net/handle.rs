@@ -31,6 +31,7 @@ use super::{
     stream::PeerStream,
     streams,
 };
+use crate::worker::told;
 
 /// How long opening a stream may take in all: dialling, searching, negotiating, `Hello`.
 const OPEN_DEADLINE: Duration = Duration::from_secs(12);
@@ -298,12 +299,7 @@ impl Net {
     /// Resolves when a member says that this peer was admitted again since, as which incarnation: the
     /// life that this one goes on with is over.
     pub async fn admitted_again(&self) -> Incarnation {
-        let mut later = self.0.shared.later_life();
-        let said = later.wait_for(Option::is_some).await;
-        match said.map(|later| *later) {
-            Ok(Some(incarnation)) => incarnation,
-            _ => std::future::pending().await,
-        }
+        told(self.0.shared.later_life()).await
     }
 
     /// Peers coming and going from now on.
