@@ -18,5 +18,7 @@ pub mod spans;
 pub mod stage;
 pub mod status;
 pub mod storage;
+#[cfg(test)]
+mod testing;
 pub mod tracker;
 pub mod worker;

@@ -7,18 +7,16 @@
 
 use std::process::ExitCode;
 
-use ipfs_cluster_tests::content_kill::{During, Ground};
+use ipfs_cluster_tests::{
+    by_hand,
+    content_kill::{During, Ground},
+};
 
 fn main() -> ExitCode {
-    let kills = std::env::args().nth(1).map_or(Ok(200), |n| n.parse());
-    let Ok(kills @ 1..=10_000) = kills else {
-        eprintln!("how many kills of each kind? a number from 1 to 10000");
+    let asked = by_hand::number("how many kills of each kind?", 200, 1..=10_000);
+    let Some((kills, runtime)) = asked else {
         return ExitCode::FAILURE;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
     runtime.block_on(async {
         let mut ground = Ground::prepare().await;
         // The first of each is not killed: it tells how long the work takes.

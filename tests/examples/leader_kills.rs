@@ -8,20 +8,14 @@
 use std::{process::ExitCode, time::Duration};
 
 use ipfs_cluster_tests::{
-    Cluster, Setup,
+    Cluster, Setup, by_hand,
     leader_kill::{Outcome, WRITERS, kill_the_leader},
 };
 
 fn main() -> ExitCode {
-    let runs = std::env::args().nth(1).map_or(Ok(20), |n| n.parse());
-    let Ok(runs @ 1..=1000) = runs else {
-        eprintln!("how many runs? a number from 1 to 1000");
+    let Some((runs, runtime)) = by_hand::number("how many runs?", 20, 1..=1000) else {
         return ExitCode::FAILURE;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
     let mut outcomes = Vec::new();
     for n in 1..=runs {
         let outcome = runtime.block_on(async {

@@ -18,7 +18,7 @@ use ipfs_cluster_node::{
     },
 };
 use ipfs_cluster_protocol::{content::options::ImportOptions, id::Cid, pin::PinMode};
-use ipfs_cluster_tests::{Relay, Sky, Weather, random};
+use ipfs_cluster_tests::{Relay, Sky, Weather, by_hand, random};
 use tokio::sync::watch;
 
 /// Bytes of the file.
@@ -99,15 +99,10 @@ async fn measure(megabytes: u64) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let rate = std::env::args().nth(1).map_or(Ok(10), |n| n.parse());
-    let Ok(rate @ 1..=1000) = rate else {
-        eprintln!("how many megabytes per second? a number from 1 to 1000");
+    let asked = by_hand::number("how many megabytes per second?", 10, 1..=1000);
+    let Some((rate, runtime)) = asked else {
         return ExitCode::FAILURE;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be made");
     match runtime.block_on(measure(rate)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

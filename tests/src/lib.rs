@@ -8,6 +8,7 @@
 
 pub mod binary;
 pub mod blocks;
+pub mod by_hand;
 pub mod cluster;
 pub mod collector;
 pub mod content_kill;

@@ -212,13 +212,8 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::peer;
     use ipfs_cluster_protocol::time::Timestamp;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 32];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
 
     fn ping(n: u8, value: &str, clock_ahead_ms: i64) -> Metric {
         Metric {

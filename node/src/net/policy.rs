@@ -115,13 +115,8 @@ impl Standing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::peer;
     use ipfs_cluster_protocol::id::Epoch;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 0x20];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
 
     fn hello(cluster: Option<u8>, incarnation: Option<u64>) -> Hello {
         Hello {

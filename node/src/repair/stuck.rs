@@ -96,12 +96,7 @@ impl Stuck {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 32];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
+    use crate::testing::peer;
 
     #[test]
     fn a_whole_pass_counts_and_the_next_one_replaces_it() {

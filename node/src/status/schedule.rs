@@ -86,12 +86,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 32];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
+    use crate::testing::peer;
 
     #[test]
     fn a_pull_waits_for_its_grace_and_for_room() {

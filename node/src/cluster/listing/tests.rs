@@ -13,14 +13,10 @@ use ipfs_cluster_protocol::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::cluster::shown::Shown;
+use crate::{cluster::shown::Shown, testing::peer};
 
 const PEERS: u8 = 3;
 const PINS: u8 = 24;
-
-fn peer(n: u8) -> PeerId {
-    PeerId::from_bytes(&[&[0x12, 0x20], [n; 32].as_slice()].concat()).unwrap()
-}
 
 fn spec(n: u8, replication: Replication) -> PinSpec {
     let bytes = [&[0x01, 0x55, 0x12, 0x20], [n; 32].as_slice()].concat();
