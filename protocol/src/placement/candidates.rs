@@ -35,9 +35,49 @@ pub struct Candidate {
     pub standing: Standing,
     /// One per name in `allocate_by`; none where it has no valid value.
     pub metrics: Vec<Option<Weighed>>,
-    /// Bytes of pins that were given to it and have not landed yet: they count as used, so that a
-    /// burst between two metrics does not go to one peer.
-    pub reserved_bytes: u64,
+    /// Room for pins that were given to it and have not landed yet.
+    pub promised: Promised,
+}
+
+/// Room promised to pins that have not landed yet, so that a burst between two metrics does not go
+/// to one peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Promised {
+    /// Bytes of pins whose size is known: they count as used.
+    pub known_bytes: u64,
+    /// A guess for pins whose size is not known. It ranks peers, and keeps nothing away from them: a
+    /// guess must not refuse what there may be room for.
+    pub guessed_bytes: u64,
+}
+
+/// What a pin is guessed to need until its size is known.
+const GUESS_BYTES: u64 = 1024 * 1024;
+
+impl Promised {
+    /// What a pin of so many bytes needs; 0: nobody knows.
+    #[must_use]
+    pub const fn to(size: u64) -> Self {
+        if size == 0 {
+            Self {
+                known_bytes: 0,
+                guessed_bytes: GUESS_BYTES,
+            }
+        } else {
+            Self {
+                known_bytes: size,
+                guessed_bytes: 0,
+            }
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            known_bytes: self.known_bytes.saturating_add(other.known_bytes),
+            guessed_bytes: self.guessed_bytes.saturating_add(other.guessed_bytes),
+        }
+    }
 }
 
 /// All members, as a placement sees them.
@@ -80,7 +120,7 @@ impl CandidateView {
         &mut self,
         peer: PeerId,
         standing: Standing,
-        reserved_bytes: u64,
+        promised: Promised,
         latest: impl Fn(&str) -> Option<&'m Metric>,
     ) {
         let weighed = |name: &String| {
@@ -96,7 +136,7 @@ impl CandidateView {
             peer,
             standing,
             metrics,
-            reserved_bytes,
+            promised,
         });
     }
 
@@ -106,9 +146,9 @@ impl CandidateView {
     }
 
     /// Promises a peer's room to a pin, for the placements that follow on this view.
-    pub fn reserve(&mut self, peer: &PeerId, bytes: u64) {
+    pub fn promise(&mut self, peer: &PeerId, room: Promised) {
         if let Some(candidate) = self.candidates.get_mut(peer) {
-            candidate.reserved_bytes = candidate.reserved_bytes.saturating_add(bytes);
+            candidate.promised = candidate.promised.and(room);
         }
     }
 
@@ -137,22 +177,29 @@ impl CandidateView {
             return false;
         };
         let needed = i128::from(self.needed_bytes.max(1));
-        let levels = self.allocate_by.iter().enumerate();
+        let known = candidate.promised.known_bytes;
+        let mut levels = self.allocate_by.iter().enumerate();
         candidate.standing == Standing::Up
-            && levels.into_iter().all(|(level, name)| {
-                let weight = self.weight(candidate, level);
+            && levels.all(|(level, name)| {
+                let weight = self.weight_less(candidate, level, known);
                 weight.is_some_and(|weight| name != ROOM || weight >= needed)
             })
     }
 
-    /// A candidate's weight at a level of `allocate_by`, less what is promised.
+    /// A candidate's weight at a level of `allocate_by`, less all that is promised.
     pub(super) fn weight(&self, candidate: &Candidate, level: usize) -> Option<i128> {
+        let Promised {
+            known_bytes,
+            guessed_bytes,
+        } = candidate.promised;
+        self.weight_less(candidate, level, known_bytes.saturating_add(guessed_bytes))
+    }
+
+    fn weight_less(&self, candidate: &Candidate, level: usize, promised: u64) -> Option<i128> {
         let weighed = candidate.metrics.get(level)?.as_ref()?;
-        let bytes = self
-            .allocate_by
-            .get(level)
-            .is_some_and(|name| BYTES.contains(&name.as_str()));
-        let reserved = if bytes { candidate.reserved_bytes } else { 0 };
-        Some(i128::from(weighed.weight) - i128::from(reserved))
+        let name = self.allocate_by.get(level)?;
+        let in_bytes = BYTES.contains(&name.as_str());
+        let promised = if in_bytes { promised } else { 0 };
+        Some(i128::from(weighed.weight) - i128::from(promised))
     }
 }

@@ -1,7 +1,7 @@
 //! Who shall hold a pin.
 //!
 //! A peer can take a new copy when it is up, does not drain, and has a valid value of every metric
-//! in `allocate_by`. Whoever holds the pin already and is up and stays counts, whatever its
+//! in `allocate_by`, and room for it beside what is promised to others. Whoever holds the pin already and is up and stays counts, whatever its
 //! metrics. The user's peers come first, then the present holders in their order, then the best of
 //! the others until there are `max`; fewer than `min` in all is an error and nothing changes.
 //!
@@ -15,7 +15,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{Candidate, CandidateView, Standing, Weighed};
+pub use candidates::{Candidate, CandidateView, Promised, Standing, Weighed};
 
 use crate::{
     id::{Cid, PeerId},

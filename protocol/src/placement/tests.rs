@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{Candidate, CandidateView, PlacementRequest, Standing, Weighed, place};
+use super::{Candidate, CandidateView, PlacementRequest, Promised, Standing, Weighed, place};
 use crate::{
     id::{Cid, PeerId},
     pin::Replication,
@@ -43,7 +43,7 @@ fn candidate(n: u8, zone: &str, free: i64, standing: Standing) -> Candidate {
         peer: peer(n),
         standing,
         metrics: vec![Some(tag), Some(room)],
-        reserved_bytes: 0,
+        promised: Promised::default(),
     }
 }
 
@@ -67,7 +67,7 @@ fn a_peer_without_room_for_all_of_it_takes_none_of_it() {
     assert!(error.starts_with("not enough peers"), "{error}");
     // What is promised to others does not count as room.
     let mut view = up(&peers);
-    view.reserve(&peer(2), 600);
+    view.promise(&peer(2), Promised::to(600));
     assert_eq!(place(&request, &view.needing(450)).unwrap(), [peer(3)]);
 }
 
@@ -167,19 +167,41 @@ fn promised_room_is_not_given_twice() {
     let mut given = BTreeMap::new();
     for _ in 0..14 {
         let peer = placed(&view, (1, 1), &[], &[]).unwrap().remove(0);
-        view.reserve(&peer, 10);
+        view.promise(&peer, Promised::to(10));
         *given.entry(peer).or_insert(0) += 1;
     }
     // 100 : 60 of room is left about even.
     assert!((8..=10).contains(&given[&peer(1)]), "{given:?}");
     for _ in 0..2 {
         let peer = placed(&view, (1, 1), &[], &[]).unwrap().remove(0);
-        view.reserve(&peer, 10);
+        view.promise(&peer, Promised::to(10));
     }
     assert!(
         placed(&view, (1, 1), &[], &[]).is_err(),
         "all room is promised"
     );
+}
+
+#[test]
+fn what_is_guessed_ranks_peers_and_refuses_nothing() {
+    // Room for one guess at most; a hundred pins of unknown size come all the same.
+    let mut view = up(&[(1, "a", 1_500_000), (2, "a", 1_000_000)]);
+    let mut given = BTreeMap::new();
+    for _ in 0..100 {
+        let peer = placed(&view, (1, 1), &[], &[]).unwrap().remove(0);
+        view.promise(&peer, Promised::to(0));
+        *given.entry(peer).or_insert(0) += 1;
+    }
+    assert!((49..=51).contains(&given[&peer(1)]), "{given:?}");
+    // What is known still has to fit, beside what is known.
+    view.promise(&peer(1), Promised::to(1_000_000));
+    let takes = |bytes: u64| {
+        let view = view.clone().needing(bytes);
+        [1, 2].map(|n| view.takes(&peer(n)))
+    };
+    assert_eq!(takes(500_000), [true, true]);
+    assert_eq!(takes(500_001), [false, true]);
+    assert_eq!(takes(1_000_001), [false, false]);
 }
 
 #[test]
@@ -220,7 +242,8 @@ fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
                     0 => candidate.metrics[0] = None,
                     1 => candidate.metrics[1] = None,
                     2 => candidate.metrics.truncate(1),
-                    3 => candidate.reserved_bytes = u64::MAX,
+                    3 => candidate.promised.known_bytes = u64::MAX,
+                    4 => candidate.promised.guessed_bytes = u64::MAX,
                     _ => {}
                 }
                 candidate

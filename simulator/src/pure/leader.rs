@@ -4,7 +4,7 @@ use ipfs_cluster_protocol::{
     command::{Command, IfRev},
     id::{PeerId, Seq},
     pin::{Holding, Pin, PinSpec, Replication},
-    placement::{self, CandidateView, PlacementRequest, Standing},
+    placement::{self, CandidateView, PlacementRequest, Promised, Standing},
     repair::{MemberHealth, Release, Situation, Step, Urgency, guard, plan, release},
     state::{PinSet, query},
     time::Timestamp,
@@ -130,7 +130,7 @@ impl World {
                 (None, true) => Standing::Draining,
                 (None, false) => Standing::Up,
             };
-            view.add(node.id.clone(), standing, 0, |_| None);
+            view.add(node.id.clone(), standing, Promised::default(), |_| None);
         }
         view
     }

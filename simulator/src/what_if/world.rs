@@ -7,7 +7,7 @@ use ipfs_cluster_protocol::{
     id::{PeerId, Seq},
     limits::LIST_PAGE_PINS,
     pin::{Holding, Pin},
-    placement::{CandidateView, Standing},
+    placement::{CandidateView, Promised, Standing},
     repair::{Guard, MemberHealth, Situation, Step, guard, plan, release},
 };
 
@@ -199,7 +199,7 @@ impl<'a> World<'a> {
         for member in &health {
             let up = member.down_for_ms.is_none() && member.answers;
             let standing = if up { Standing::Up } else { Standing::Down };
-            view.add(member.peer.clone(), standing, 0, |_| None);
+            view.add(member.peer.clone(), standing, Promised::default(), |_| None);
         }
         let grace_ms = u64::try_from(self.scenario.tuning.repair_grace.0.as_millis());
         let situation = Situation::new(&health, grace_ms.unwrap_or(u64::MAX), &judged, &view);

@@ -9,8 +9,6 @@ mod requests;
 mod shards;
 mod view;
 
-use view::PIN_BYTES;
-
 use std::sync::Arc;
 
 use ipfs_cluster_protocol::{

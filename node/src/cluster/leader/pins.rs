@@ -198,7 +198,7 @@ impl Leader {
             .filter(|p| !current.contains(p))
             .cloned()
             .collect();
-        self.reserve(&new, spec.size.max(super::PIN_BYTES));
+        self.reserve(&new, spec.size);
         self.0.deciding.ran(begun);
         Ok(chosen)
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use ipfs_cluster_protocol::{
     id::PeerId,
     pin::PinSpec,
-    placement::{CandidateView, PlacementRequest, Standing, place},
+    placement::{CandidateView, PlacementRequest, Promised, Standing, place},
     rpc::Refusal,
     state::{Member, query},
 };
@@ -15,8 +15,6 @@ use tokio::time::Instant;
 use super::Leader;
 use crate::cluster::ClusterError;
 
-/// What a pin is taken to need until its size is known.
-pub(super) const PIN_BYTES: u64 = 1024 * 1024;
 /// By then the room a pin takes shows in its peer's metrics.
 const SETTLED: Duration = Duration::from_secs(30);
 
@@ -27,27 +25,27 @@ pub(super) struct Reservations(Mutex<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: BTreeMap<PeerId, u64>,
-    old: BTreeMap<PeerId, u64>,
+    young: BTreeMap<PeerId, Promised>,
+    old: BTreeMap<PeerId, Promised>,
     turned: Option<Instant>,
 }
 
 impl Reservations {
-    fn add(&self, peers: &[PeerId], bytes: u64) {
+    fn add(&self, peers: &[PeerId], room: Promised) {
         let mut generations = self.0.lock();
         generations.turn();
         for peer in peers {
             let promised = generations.young.entry(peer.clone()).or_default();
-            *promised = promised.saturating_add(bytes);
+            *promised = promised.and(room);
         }
     }
 
-    fn of(&self, peer: &PeerId) -> u64 {
+    fn of(&self, peer: &PeerId) -> Promised {
         let mut generations = self.0.lock();
         generations.turn();
-        let bytes = |generation: &BTreeMap<PeerId, u64>| generation.get(peer).copied();
-        let young = bytes(&generations.young).unwrap_or(0);
-        young.saturating_add(bytes(&generations.old).unwrap_or(0))
+        let both = [&generations.young, &generations.old];
+        let found = both.into_iter().filter_map(|of| of.get(peer));
+        found.fold(Promised::default(), |all, room| all.and(*room))
     }
 }
 
@@ -90,12 +88,12 @@ impl Leader {
             } else {
                 Standing::Up
             };
-            let reserved = self.0.reservations.of(&peer);
+            let promised = self.0.reservations.of(&peer);
             let metrics: Vec<_> = names
                 .iter()
                 .map(|name| (name, self.0.monitor.fresh(name, &peer)))
                 .collect();
-            view.add(peer, standing, reserved, |wanted| {
+            view.add(peer, standing, promised, |wanted| {
                 let (_, metric) = metrics.iter().find(|(name, _)| *name == wanted)?;
                 metric.as_ref()
             });
@@ -103,8 +101,9 @@ impl Leader {
         view
     }
 
-    pub(super) fn reserve(&self, peers: &[PeerId], bytes: u64) {
-        self.0.reservations.add(peers, bytes);
+    /// Promises room at these peers to a pin of so many bytes; 0: nobody knows.
+    pub(super) fn reserve(&self, peers: &[PeerId], size: u64) {
+        self.0.reservations.add(peers, Promised::to(size));
     }
 
     /// Who shall hold content that is about to be added, of so many bytes.
@@ -122,7 +121,7 @@ impl Leader {
             excluded: &[],
         };
         let chosen = place(&request, &view).map_err(|e| ClusterError::Invalid(e.to_string()))?;
-        self.reserve(&chosen, bytes.max(PIN_BYTES));
+        self.reserve(&chosen, bytes);
         Ok(chosen)
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     command::Command,
     id::{Rev, Seq},
     pin::Pin,
-    placement::{CandidateView, Standing},
+    placement::{CandidateView, Promised, Standing},
     state::tests::{peer, peers, spec},
     time::Timestamp,
 };
@@ -40,7 +40,7 @@ fn view_of(members: &[MemberHealth]) -> CandidateView {
             (None, true) => Standing::Draining,
             (None, false) => Standing::Up,
         };
-        view.add(member.peer.clone(), standing, 0, |_| None);
+        view.add(member.peer.clone(), standing, Promised::default(), |_| None);
     }
     view
 }
