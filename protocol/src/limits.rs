@@ -317,7 +317,7 @@ pub const FOLDER_META_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of appended entries that wait for the disk; then appending waits.
 pub const RAFT_LOG_QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Bytes of recent entries kept in memory.
-pub const RAFT_LOG_TAIL_BYTES_MAX: usize = 32 << 20;
+pub const RAFT_LOG_TAIL_BYTES_MAX: usize = 8 << 20;
 /// Files up to this length are verified as a whole when opened; the rows always are.
 pub const RAFT_LOG_VERIFY_BYTES_MAX: u64 = 64 << 20;
 /// Purged rows removed with one commit.

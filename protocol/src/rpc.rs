@@ -7,6 +7,7 @@ use crate::{
     api,
     command::Session,
     id::{Cid, LogIndex, PeerId, Rev, Seq},
+    metrics::Metric,
     pin::{Pin, PinSpec},
     request::{RequestId, RequestKey},
     time::Timestamp,
@@ -179,6 +180,8 @@ pub enum RpcRequest {
     RepoStat,
     /// To which nodes is your IPFS node connected?
     SwarmPeers,
+    /// What have you last told of yourself?
+    Metrics,
 }
 
 /// The answer to an [`RpcRequest`].
@@ -205,4 +208,6 @@ pub enum RpcReply {
     },
     /// The peer could not answer.
     Failed(String),
+    /// To `Metrics`: each with what is left of its TTL; at most `METRICS_PER_PEER_MAX`.
+    Metrics(Vec<Metric>),
 }

@@ -61,7 +61,7 @@ impl Cluster {
             .spec(self.0.settings.unknown_cid, self.0.settings.default_factors)
             .map_err(|e| ClusterError::Invalid(e.to_string()))?;
         let mut allocations = match spec.holding() {
-            Holding::Allocated { .. } => self.0.leader.place_new(&spec, bytes).await?,
+            Holding::Allocated { .. } => self.0.leader.place(&spec, &[], bytes).await?,
             Holding::Everywhere | Holding::Nobody => Vec::new(),
         };
         let me = &self.0.me;

@@ -1,7 +1,8 @@
 //! Single questions between peers, one per stream (`/ipfs-cluster/rpc/1`).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use ipfs_cluster_protocol::{
     api,
     id::PeerId,
@@ -15,12 +16,15 @@ use tokio::{
 
 use super::Cluster;
 use crate::{
+    monitor::AskMetrics,
     net::{Net, PeerStream, Proto},
     worker::Stop,
 };
 
 /// How long a question may take, answer included.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// How long a silent peer may take to say how it is, before there is an alert.
+const METRICS_MAX: Duration = Duration::from_secs(3);
 
 /// Asks one peer. The error is for people: the peer is away, or does not answer.
 pub(crate) async fn ask(
@@ -61,7 +65,7 @@ pub(crate) async fn serve(
     mut streams: mpsc::Receiver<PeerStream>,
     mut stop: Stop,
 ) {
-    let room = std::sync::Arc::new(Semaphore::new(limits::RPC_IN_FLIGHT_MAX));
+    let room = Arc::new(Semaphore::new(limits::RPC_IN_FLIGHT_MAX));
     let mut running = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -123,8 +127,28 @@ async fn answer(cluster: &Cluster, stream: &mut PeerStream) -> Result<(), String
             Err(e) => RpcReply::Failed(e.to_string()),
         },
         RpcRequest::Repair => RpcReply::Repair(Box::new(cluster.0.repair.report())),
+        RpcRequest::Metrics => RpcReply::Metrics(cluster.0.monitor.told()),
     };
     stream.send_msg(&reply).await.map_err(|e| e.to_string())
+}
+
+/// How the monitor asks peers that it has not heard of for long.
+pub(crate) fn metrics_asker(net: &Net) -> AskMetrics {
+    let net = net.clone();
+    Arc::new(move |peer| {
+        let net = net.clone();
+        async move {
+            match ask_within(&net, &peer, &RpcRequest::Metrics, METRICS_MAX).await {
+                Ok(RpcReply::Metrics(metrics)) => metrics,
+                Ok(_) => Vec::new(),
+                Err(reason) => {
+                    tracing::debug!(%peer, reason, "silent, and does not answer");
+                    Vec::new()
+                }
+            }
+        }
+        .boxed()
+    })
 }
 
 /// What a peer says of itself, or that it could not be asked.

@@ -95,6 +95,8 @@ pub(super) struct Inner {
     pub(super) broken: watch::Sender<Option<String>>,
     pub(super) identity: watch::Sender<Option<Identity>>,
     pub(super) members: watch::Sender<Members>,
+    /// Counts what changed the cluster or its members in the state.
+    pub(super) roster: watch::Sender<u64>,
     pub(super) hold_time: Arc<AtomicBool>,
     pub(super) agreement: Agreement,
     /// The highest epoch of the cluster that was heard of.
@@ -175,6 +177,11 @@ impl Consensus {
     #[must_use]
     pub fn members(&self) -> watch::Receiver<Members> {
         self.0.members.subscribe()
+    }
+
+    /// Grows with every change of the members' rows in the state, before the change is answered.
+    pub(crate) fn roster_version(&self) -> u64 {
+        *self.0.roster.borrow()
     }
 
     /// Numbers for this peer's commands: all of them must come from here.
@@ -382,6 +389,7 @@ impl Consensus {
             identity: watch::Sender::new(None),
             agreement: Agreement::new(members.subscribe()),
             members,
+            roster: watch::Sender::new(0),
             hold_time: Arc::default(),
             heard: watch::Sender::new(opened.heard),
             starting: tokio::sync::Mutex::new(()),

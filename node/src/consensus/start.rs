@@ -8,7 +8,7 @@ use std::{
 use ipfs_cluster_protocol::{id::Incarnation, state::System};
 use openraft::EmptyNode;
 use tokio::{
-    sync::{Mutex, Notify, watch},
+    sync::{Mutex, Notify},
     task::JoinSet,
 };
 
@@ -65,12 +65,11 @@ impl Consensus {
             links: inner.links.clone(),
             own: identity.incarnation,
         };
-        let changed = watch::Sender::new(0);
         let config = Arc::new(inner.status.borrow().profile.raft().map_err(not_started)?);
         let begun = inner.agreement.begin(&inner.state).await;
         begun.map_err(not_started)?;
         let agreement = inner.agreement.clone();
-        let machine = StateMachine::new(inner.state.clone(), changed.clone(), agreement);
+        let machine = StateMachine::new(inner.state.clone(), inner.roster.clone(), agreement);
         let store = inner.log_store.clone();
         let raft = Raft::new(own.clone(), config, factory.clone(), store, machine).await;
         let raft = raft.map_err(not_started)?;
@@ -111,7 +110,7 @@ impl Consensus {
         let news = inner.links.heard_epoch();
         tasks.spawn(fence::follow(core.clone(), inner.log.clone(), news));
         tasks.spawn(standing::watch(core.clone()));
-        tasks.spawn(roster::follow(core.clone(), changed.subscribe()));
+        tasks.spawn(roster::follow(core.clone(), inner.roster.subscribe()));
         tasks.spawn(compaction::run(
             core.clone(),
             inner.log.clone(),

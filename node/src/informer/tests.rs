@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use ipfs_cluster_protocol::{
     hello::Hello,
     id::{Boot, Cid, ClusterId, Epoch, Incarnation, PeerId, Seq},
@@ -246,6 +246,7 @@ impl Peer {
             &self.monitor,
             &self.net,
             Duration::from_secs(1),
+            Arc::new(|_| async { Vec::new() }.boxed()),
             &mut self.workers,
         );
         let ipfs: SharedIpfs = self.ipfs.clone();

@@ -8,7 +8,7 @@ mod watch;
 
 pub use ping::Ping;
 pub use view::{CLOCK, Monitor};
-pub use watch::start;
+pub use watch::{AskMetrics, start};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,6 +29,8 @@ struct Shared {
     /// How long a member's first ping may take.
     first_ping_ms: u64,
     view: Mutex<HealthView>,
+    /// Counts what was heard.
+    version: AtomicU64,
     /// A ping came with another value than the one before.
     pings_changed: Notify,
 }
@@ -44,6 +49,7 @@ impl Monitor {
             start: Instant::now(),
             first_ping_ms,
             view: Mutex::new(HealthView::new()),
+            version: AtomicU64::new(0),
             pings_changed: Notify::new(),
         }))
     }
@@ -56,6 +62,7 @@ impl Monitor {
     pub fn set_members(&self, members: &BTreeSet<PeerId>) {
         let now = self.now_ms();
         self.0.view.lock().set_members(members, now);
+        self.0.version.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a metric that its peer has just told, or this peer of itself.
@@ -69,12 +76,18 @@ impl Monitor {
         let was_raised = view.alerts().is_raised(&peer, &name);
         let taken = view.observe(metric, now, wall_clock());
         drop(view);
+        self.0.version.fetch_add(1, Ordering::Relaxed);
         if taken && was_raised {
             tracing::info!(name, %peer, "the alert is over: the metric arrives again");
         }
         if taken && changed {
             self.0.pings_changed.notify_one();
         }
+    }
+
+    /// Grows with every metric that is told and every change of the members.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.version.load(Ordering::Relaxed)
     }
 
     /// A member's metric, if it is valid and counts.
@@ -189,6 +202,18 @@ impl Monitor {
     pub fn clock_ahead_ms(&self) -> i64 {
         let now = self.now_ms();
         self.0.view.lock().clock_ahead_ms(&self.0.local, now)
+    }
+
+    /// Others with something that has lapsed and is not alerted yet.
+    pub(super) fn silent(&self) -> BTreeSet<PeerId> {
+        let mut silent = self.0.view.lock().silent(self.now_ms());
+        silent.remove(&self.0.local);
+        silent
+    }
+
+    /// What this peer has told of itself and still counts.
+    pub(crate) fn told(&self) -> Vec<Metric> {
+        self.0.view.lock().told_by(&self.0.local, self.now_ms())
     }
 
     /// Raises alerts for what has lapsed since the last look, and about the clock.

@@ -11,6 +11,7 @@ use crate::{
     cluster::{
         Cluster,
         leader::{Leader, expiry},
+        rpc,
     },
     config::Config,
     consensus::{Consensus, RaftStatus},
@@ -54,6 +55,7 @@ pub(super) fn spawn(parts: Serving<'_>, workers: &mut Workers) {
         parts.monitor,
         parts.net,
         config.monitor_check_interval,
+        rpc::metrics_asker(parts.net),
         workers,
     );
     workers.spawn(

@@ -51,11 +51,21 @@ impl StorageBackend for FileBackend {
 pub(super) struct DbFile {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// Memory for its pages.
+    /// Memory for its pages at most: a small file gets less.
     pub(super) cache_bytes: usize,
     /// Files up to this length are verified as a whole when opened; larger ones rely on the
     /// checksums of their rows.
     pub(super) verify_bytes_max: u64,
+}
+
+/// What a file gets at least, if it may.
+const CACHE_BYTES_MIN: usize = 16 << 20;
+
+/// A quarter of a file's length is enough for the pages that are wanted often, and it grows slowly
+/// beside its process.
+fn cache_bytes(len: u64, max: usize) -> usize {
+    let quarter = usize::try_from(len / 4).unwrap_or(usize::MAX);
+    quarter.clamp(CACHE_BYTES_MIN.min(max), max)
 }
 
 /// Opens or makes a database. Blocks: call it in the file's lane.
@@ -67,7 +77,7 @@ pub(super) fn open_database(disk: &dyn Disk, file: &DbFile) -> Result<Database, 
         .map_err(OpenError::io(path))?;
     let len = handle.len().map_err(OpenError::io(path))?;
     let verify = len > 0 && len <= file.verify_bytes_max;
-    let cache_bytes = file.cache_bytes;
+    let cache_bytes = cache_bytes(len, file.cache_bytes);
     let opened = guard(path, || {
         let mut builder = Database::builder();
         builder

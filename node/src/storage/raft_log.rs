@@ -32,8 +32,8 @@ mod tail;
 use file::LogFile;
 use tail::Tail;
 
-/// Memory for pages of the file.
-const CACHE_BYTES: usize = 16 << 20;
+/// Memory for pages of the file: what is read again and again is its end, which `Tail` has.
+const CACHE_BYTES: usize = 4 << 20;
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -150,6 +150,34 @@ impl HealthView {
         lapsed.map(|(peer, _)| peer.clone()).collect()
     }
 
+    /// Members with a metric that has lapsed and is not alerted yet.
+    #[must_use]
+    pub fn silent(&self, now_ms: u64) -> BTreeSet<PeerId> {
+        let lapsed = |peer: &PeerId, of_peer: &BTreeMap<String, Received>| {
+            let mut all = of_peer.iter();
+            all.any(|(name, r)| !r.is_fresh(now_ms) && !self.alerts.is_raised(peer, name))
+        };
+        let silent = self.metrics.iter().filter(|(peer, m)| lapsed(peer, m));
+        silent.map(|(peer, _)| peer.clone()).collect()
+    }
+
+    /// What a peer told and still counts, each with what is left of its TTL.
+    #[must_use]
+    pub fn told_by(&self, peer: &PeerId, now_ms: u64) -> Vec<Metric> {
+        let of_peer = self
+            .metrics
+            .get(peer)
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        let fresh = of_peer.filter(|r| r.is_fresh(now_ms));
+        fresh
+            .map(|r| Metric {
+                ttl_ms: r.metric.ttl_ms - now_ms.saturating_sub(r.arrived_ms),
+                ..r.metric.clone()
+            })
+            .collect()
+    }
+
     /// Raises an alert for every member's metric that has lapsed since the last check.
     pub fn check(&mut self, now_ms: u64, wall: Timestamp) -> Vec<Alert> {
         let lapsed = self
@@ -279,6 +307,27 @@ mod tests {
         assert_eq!(view.check(2600, Timestamp(9)).len(), 2);
         view.observe(metric(1, PING, 3), 2700, Timestamp(0));
         assert_eq!(times(&view), [9]);
+    }
+
+    #[test]
+    fn what_is_passed_on_counts_no_longer_than_at_its_source() {
+        let mut view = view(2);
+        view.observe(metric(1, PING, 1), 0, Timestamp(0));
+        view.observe(metric(1, "freespace", 1), 500, Timestamp(0));
+        let told = view.told_by(&peer(1), 700);
+        let left: Vec<_> = told.iter().map(|m| (m.name.as_str(), m.ttl_ms)).collect();
+        assert_eq!(left, [("freespace", 800), (PING, 300)]);
+        assert_eq!(
+            view.told_by(&peer(1), 1000).len(),
+            1,
+            "what has lapsed is not passed on"
+        );
+        assert!(view.told_by(&peer(2), 700).is_empty());
+        // Who is silent is asked until it is alerted.
+        assert!(view.silent(999).is_empty());
+        assert_eq!(view.silent(1000), BTreeSet::from([peer(1)]));
+        view.check(1000, Timestamp(1));
+        assert!(view.silent(1000).is_empty());
     }
 
     #[test]

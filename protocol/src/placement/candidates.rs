@@ -152,6 +152,14 @@ impl CandidateView {
         }
     }
 
+    /// The same view some moments later: other promises, and content of so many bytes.
+    pub fn renew(&mut self, needed_bytes: u64, promised: impl Fn(&PeerId) -> Promised) {
+        self.needed_bytes = needed_bytes;
+        for (peer, candidate) in &mut self.candidates {
+            candidate.promised = promised(peer);
+        }
+    }
+
     /// The names of the metrics that decide, the first one first.
     #[must_use]
     pub fn allocate_by(&self) -> &[String] {

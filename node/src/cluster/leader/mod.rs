@@ -42,6 +42,7 @@ struct Inner {
     settings: Arc<Settings>,
     net: Net,
     reservations: view::Reservations,
+    last_view: view::LastView,
     /// Placing pins.
     deciding: Stage,
 }
@@ -77,6 +78,7 @@ impl Leader {
             settings,
             net,
             reservations,
+            last_view: view::LastView::default(),
             deciding: Stage::default(),
         }))
     }

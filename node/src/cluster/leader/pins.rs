@@ -5,9 +5,8 @@ use ipfs_cluster_protocol::{
     id::{Cid, PeerId},
     limits,
     pin::{Holding, Pin, PinSpec, PinType},
-    placement::{self, PlacementRequest},
     rpc::{Done, Refusal},
-    state::{Member, StateRead, StoreError, query},
+    state::{StateRead, StoreError, query},
     time::Timestamp,
 };
 use tokio::time::Instant;
@@ -50,11 +49,8 @@ impl Leader {
     ) -> Result<Done, Refusal> {
         for _ in 0..limits::DECISIONS_MAX {
             let cid = spec.cid;
-            let look = self.read(move |state| {
-                let pin = query::pin_by_cid(state, &cid)?;
-                Ok((pin, query::members(state)?))
-            });
-            let (current, members) = look.await?;
+            let look = self.read(move |state| query::pin_by_cid(state, &cid));
+            let current = look.await?;
             // What an add has learnt of the content stays true of it.
             if let Some(known) = current.as_ref().filter(|_| spec.size == 0) {
                 spec.size = known.spec.size;
@@ -67,7 +63,8 @@ impl Leader {
                     peers.clone()
                 }
                 (Holding::Allocated { .. }, None) => {
-                    self.place(&spec, current.as_ref(), members)?
+                    let holders = current.as_ref().map_or(&[][..], |pin| &pin.allocations);
+                    self.place(&spec, holders, spec.size).await?
                 }
             };
             let if_rev = current
@@ -170,37 +167,6 @@ impl Leader {
         let barrier = self.0.consensus.read_barrier(deadline).await;
         barrier.map_err(|e| Refusal::Unavailable(e.to_string()))?;
         self.read(find).await
-    }
-
-    /// Who shall hold it, as the metrics of this moment say.
-    pub(super) fn place(
-        &self,
-        spec: &PinSpec,
-        current: Option<&Pin>,
-        members: Vec<Member>,
-    ) -> Result<Vec<PeerId>, Refusal> {
-        let begun = std::time::Instant::now();
-        let view = self.candidates_of(members).needing(spec.size);
-        let current = current.map_or(&[][..], |pin| &pin.allocations);
-        let request = PlacementRequest {
-            cid: &spec.cid,
-            replication: spec.replication,
-            user_allocations: &spec.user_allocations,
-            current,
-            excluded: &[],
-        };
-        let chosen = placement::place(&request, &view).map_err(|e| {
-            tracing::info!(cid = %spec.cid, candidates = ?view, "not placed: {e}");
-            Refusal::Invalid(e.to_string())
-        })?;
-        let new: Vec<PeerId> = chosen
-            .iter()
-            .filter(|p| !current.contains(p))
-            .cloned()
-            .collect();
-        self.reserve(&new, spec.size);
-        self.0.deciding.ran(begun);
-        Ok(chosen)
     }
 }
 

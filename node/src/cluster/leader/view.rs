@@ -7,13 +7,12 @@ use ipfs_cluster_protocol::{
     pin::PinSpec,
     placement::{CandidateView, PlacementRequest, Promised, Standing, place},
     rpc::Refusal,
-    state::{Member, query},
+    state::query,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Leader;
-use crate::cluster::ClusterError;
 
 /// By then the room a pin takes shows in its peer's metrics.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -67,15 +66,44 @@ impl Generations {
     }
 }
 
+/// By when a view is looked at anew though nothing was heard: metrics run out and pings lapse with
+/// time alone.
+const VIEW_AGE_MAX: Duration = Duration::from_millis(20);
+
+/// What the last placement knew of the peers: it serves those of the next moments, so that a
+/// thousand pins a second do not look at every member's metrics a thousand times.
+#[derive(Debug, Default)]
+pub(super) struct LastView(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    view: CandidateView,
+    of: Option<(Mark, Instant)>,
+}
+
+/// What a view follows from: versions of the members' rows and of what is heard of their health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    roster: u64,
+    heard: u64,
+}
+
+impl LastView {
+    fn is_of(&self, mark: Mark) -> bool {
+        let of = self.0.lock().of;
+        of.is_some_and(|(seen, at)| seen == mark && at.elapsed() < VIEW_AGE_MAX)
+    }
+
+    fn keep(&self, view: CandidateView, mark: Mark) {
+        let of = Some((mark, Instant::now()));
+        *self.0.lock() = Seen { view, of };
+    }
+}
+
 impl Leader {
     /// All members with their standing, metrics and promised room.
     pub(crate) async fn candidates(&self) -> Result<CandidateView, Refusal> {
         let members = self.read(query::members).await?;
-        Ok(self.candidates_of(members))
-    }
-
-    /// The same of members that were read already.
-    pub(super) fn candidates_of(&self, members: Vec<Member>) -> CandidateView {
         let names = &self.0.settings.allocate_by;
         let lapsed = self.0.monitor.lapsed();
         let mut view = CandidateView::new(names.clone());
@@ -98,7 +126,7 @@ impl Leader {
                 metric.as_ref()
             });
         }
-        view
+        Ok(view)
     }
 
     /// Promises room at these peers to a pin of so many bytes; 0: nobody knows.
@@ -106,22 +134,40 @@ impl Leader {
         self.0.reservations.add(peers, Promised::to(size));
     }
 
-    /// Who shall hold content that is about to be added, of so many bytes.
-    pub(crate) async fn place_new(
+    /// Who shall hold a pin of so many bytes (0: nobody knows) that `current` hold now, as the metrics
+    /// of this moment say. Room is promised to it at those that are new to it.
+    pub(crate) async fn place(
         &self,
         spec: &PinSpec,
-        bytes: u64,
-    ) -> Result<Vec<PeerId>, ClusterError> {
-        let view = self.candidates().await?.needing(bytes);
+        current: &[PeerId],
+        size: u64,
+    ) -> Result<Vec<PeerId>, Refusal> {
+        let mark = Mark {
+            roster: self.0.consensus.roster_version(),
+            heard: self.0.monitor.version(),
+        };
+        if !self.0.last_view.is_of(mark) {
+            let view = self.candidates().await?;
+            self.0.last_view.keep(view, mark);
+        }
+        let begun = std::time::Instant::now();
         let request = PlacementRequest {
             cid: &spec.cid,
             replication: spec.replication,
             user_allocations: &spec.user_allocations,
-            current: &[],
+            current,
             excluded: &[],
         };
-        let chosen = place(&request, &view).map_err(|e| ClusterError::Invalid(e.to_string()))?;
-        self.reserve(&chosen, bytes);
+        let mut seen = self.0.last_view.0.lock();
+        seen.view.renew(size, |peer| self.0.reservations.of(peer));
+        let chosen = place(&request, &seen.view).map_err(|e| {
+            tracing::info!(cid = %spec.cid, candidates = ?seen.view, "not placed: {e}");
+            Refusal::Invalid(e.to_string())
+        })?;
+        let new = chosen.iter().filter(|peer| !current.contains(peer));
+        let new: Vec<PeerId> = new.cloned().collect();
+        self.reserve(&new, size);
+        self.0.deciding.ran(begun);
         Ok(chosen)
     }
 }
