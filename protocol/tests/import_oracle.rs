@@ -1,6 +1,7 @@
 //! Random files, trees and options, imported by us and by another implementation: the root CIDs must
 //! be the same. The oracle is `ipfs-unixfs-importer` (`tests/peers/unixfs-importer`); digests are
-//! compared with `@noble/hashes`.
+//! compared with `@noble/hashes`. Plain files are compared with js-ipfs and Kubo's core too
+//! (`tests/tests/foreign_ipfs`).
 //!
 //! What no oracle covers, because it does it otherwise than Kubo or not at all, is held to Kubo's own
 //! vectors in `src/content/vectors.rs`: rabin (the importer's has another polynomial),
