@@ -87,12 +87,14 @@ pub(super) fn behaviour(
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
         .max_transmit_size(GOSSIP_BYTES_MAX + limits::GOSSIP_ENVELOPE_BYTES_MAX)
-        // A few members are reached directly; many, through a mesh of about six each.
+        // Every member is reached directly. Nobody passes on unasked: with a mesh each would get a
+        // message from all the others too, and check as many signatures. Whoever is cut off from an
+        // author hears of its messages from the others, at their next heartbeat, and asks for them.
         .flood_publish(true)
-        .mesh_outbound_min(1)
-        .mesh_n_low(3)
-        .mesh_n(6)
-        .mesh_n_high(12)
+        .mesh_outbound_min(0)
+        .mesh_n_low(0)
+        .mesh_n(0)
+        .mesh_n_high(0)
         .message_id_fn(message_id)
         .build()
         .map_err(|e| unusable(&e))?;
