@@ -98,7 +98,7 @@ impl Invariant for MakeBeforeBreak {
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
         match seen {
-            Seen::Wiped { peer } => {
+            Seen::Wiped { peer } | Seen::Emptied { peer } => {
                 self.holders.wipe(*peer);
                 self.releases.clear();
                 Ok(())
