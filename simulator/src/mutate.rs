@@ -166,7 +166,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::ReleaseOnGossip,
         "a peer is let go without asking whether the others hold the pin",
         "emptied",
-        None,
+        Some(Found::Run("make-before-break", 2)),
     ),
     planted(
         "delta-dropped-without-digest",

@@ -95,6 +95,9 @@ pub(super) fn behaviour(
         .mesh_n_low(0)
         .mesh_n(0)
         .mesh_n_high(0)
+        .history_gossip(1)
+        .max_control_messages_sent(limits::GOSSIP_ANNOUNCED_MAX)
+        .max_control_message_size(ANNOUNCEMENT_BYTES_MAX)
         .message_id_fn(message_id)
         .build()
         .map_err(|e| unusable(&e))?;
@@ -108,9 +111,19 @@ pub(super) fn behaviour(
     Ok(behaviour)
 }
 
-/// Author and its sequence number: both are signed.
+/// Bytes of a [`message_id`].
+const ID_BYTES: usize = 16;
+/// Bytes of one announcement, and what else comes with it. A larger one ends the stream of whoever
+/// hears it.
+const ANNOUNCEMENT_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(limits::GOSSIP_ANNOUNCED_MAX * (ID_BYTES + 2) < ANNOUNCEMENT_BYTES_MAX);
+
+/// The end of the author's key and its sequence number: both are signed. Short, since every member
+/// is told of every message.
 fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
-    let mut id = message.source.map(|p| p.to_bytes()).unwrap_or_default();
+    let author = message.source.map(|p| p.to_bytes()).unwrap_or_default();
+    let end = author.len().saturating_sub(ID_BYTES - 8);
+    let mut id = author.get(end..).unwrap_or_default().to_vec();
     id.extend(message.sequence_number.unwrap_or_default().to_be_bytes());
     gossipsub::MessageId::from(id)
 }
