@@ -97,7 +97,7 @@ pub(super) fn behaviour(
         .mesh_n_high(0)
         .history_gossip(1)
         .max_control_messages_sent(limits::GOSSIP_ANNOUNCED_MAX)
-        .max_control_message_size(ANNOUNCEMENT_BYTES_MAX)
+        .max_control_message_size(limits::GOSSIP_CONTROL_BYTES_MAX)
         .message_id_fn(message_id)
         .build()
         .map_err(|e| unusable(&e))?;
@@ -113,10 +113,8 @@ pub(super) fn behaviour(
 
 /// Bytes of a [`message_id`].
 const ID_BYTES: usize = 16;
-/// Bytes of one announcement, and what else comes with it. A larger one ends the stream of whoever
-/// hears it.
-const ANNOUNCEMENT_BYTES_MAX: usize = 16 * 1024;
-const _: () = assert!(limits::GOSSIP_ANNOUNCED_MAX * (ID_BYTES + 2) < ANNOUNCEMENT_BYTES_MAX);
+const _: () =
+    assert!(limits::GOSSIP_ANNOUNCED_MAX * (ID_BYTES + 2) < limits::GOSSIP_CONTROL_BYTES_MAX);
 
 /// The end of the author's key and its sequence number: both are signed. Short, since every member
 /// is told of every message.
