@@ -189,6 +189,10 @@ pub const NET_COMMANDS_MAX: usize = 512;
 pub const NET_NEGOTIATING_MAX: usize = 1024;
 /// Room for the envelope around a gossip body, gossipsub's own fields included.
 pub const GOSSIP_ENVELOPE_BYTES_MAX: usize = 4096;
+/// Messages that a heartbeat of gossip announces to one peer.
+pub const GOSSIP_ANNOUNCED_MAX: usize = 500;
+/// Bytes of what gossip says of its messages at once. A larger one ends the stream it comes on.
+pub const GOSSIP_CONTROL_BYTES_MAX: usize = 16 * 1024;
 /// Hosts and Go peers whose visits are remembered.
 pub const NET_STRANGERS_MAX: usize = 1024;
 /// Streams being introduced at a time; the others wait in their connections.

@@ -223,6 +223,16 @@ impl Injector {
         format!("the disk of peer {peer} {text}")
     }
 
+    /// The same, of those with a Kubo beside them.
+    pub fn settle_kubo(&mut self, who: Who, leader: Option<HostId>) -> HostId {
+        let peer = self.settle(who, leader);
+        if self.targets.kubos.contains_key(&peer) {
+            return peer;
+        }
+        let with: Vec<HostId> = self.targets.kubos.keys().copied().collect();
+        self.rng.pick(&with).copied().unwrap_or(peer)
+    }
+
     fn ipfs(
         &mut self,
         sim: &mut Simulation,
@@ -230,18 +240,20 @@ impl Injector {
         trouble: IpfsTrouble,
         leader: Option<HostId>,
     ) -> io::Result<String> {
-        let mut peer = self.settle(who, leader);
-        if !self.targets.kubos.contains_key(&peer) {
-            let with: Vec<HostId> = self.targets.kubos.keys().copied().collect();
-            peer = self.rng.pick(&with).copied().unwrap_or(peer);
-        }
+        let peer = self.settle_kubo(who, leader);
         let Some(kubo) = self.targets.kubos.get(&peer) else {
             return Ok(format!("peer {peer} has no Kubo"));
         };
         kubo.slot.set_trouble(trouble);
-        if trouble == IpfsTrouble::Down {
+        if matches!(trouble, IpfsTrouble::Down | IpfsTrouble::Emptied) {
             sim.crash(kubo.machine, Crash::Kill, false);
-        } else {
+        }
+        if trouble == IpfsTrouble::Emptied
+            && let Some(host) = sim.host(kubo.machine)
+        {
+            host.disk().wipe();
+        }
+        if trouble != IpfsTrouble::Down {
             sim.boot(kubo.machine)?;
         }
         Ok(format!("the IPFS node of peer {peer} is {trouble:?}"))

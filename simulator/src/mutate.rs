@@ -88,7 +88,7 @@ pub const TABLE: &[Planted] = &[
         "unknown-told-as-refused",
         Mutation::UnknownToldAsRefused,
         "a write of which nobody knows what became is told as refused",
-        "lost-quorum",
+        "unheard",
         None,
     ),
     planted(
@@ -165,8 +165,8 @@ pub const TABLE: &[Planted] = &[
         "release-on-gossip",
         Mutation::ReleaseOnGossip,
         "a peer is let go without asking whether the others hold the pin",
-        "drain-to-full",
-        None,
+        "emptied",
+        Some(Found::Run("make-before-break", 2)),
     ),
     planted(
         "delta-dropped-without-digest",

@@ -88,6 +88,11 @@ pub enum Seen {
         /// Whose.
         peer: HostId,
     },
+    /// The IPFS node of a peer has lost all that it had pinned.
+    Emptied {
+        /// Whose.
+        peer: HostId,
+    },
     /// The first fault has happened.
     Disturbed,
     /// What a peer has open.
@@ -152,17 +157,24 @@ impl Observer {
     pub fn step(&mut self, sim: &Simulation) -> Vec<Seen> {
         let mut seen = self.inbox.take();
         for (slot, peer) in self.slots.iter().zip(1..) {
-            let (Some(host), Some(handles)) = (sim.host(peer), slot.handles()) else {
+            let Some(host) = sim.host(peer) else {
                 continue;
             };
             let life = host.disk().life();
+            let known = self.lives.get(&peer) == Some(&life);
+            if known && !sim.now().is_multiple_of(STATUS_EVERY_US) {
+                continue;
+            }
+            let Some(handles) = slot.handles() else {
+                continue;
+            };
             if sim.now().is_multiple_of(STATUS_EVERY_US) {
                 let status = handles.consensus.status().borrow().clone();
                 seen.push(Seen::Raft { peer, life, status });
             }
             // What a peer makes of its disk is seen at once, before the others have told it more.
-            let born = self.lives.insert(peer, life) != Some(life);
-            if born || sim.now().is_multiple_of(STATE_EVERY_US) {
+            self.lives.insert(peer, life);
+            if !known || sim.now().is_multiple_of(STATE_EVERY_US) {
                 let look = Look {
                     peer,
                     life,
@@ -192,7 +204,7 @@ impl Observer {
     pub fn statuses(&self, of: &BTreeSet<HostId>) -> Option<BTreeMap<HostId, RaftStatus>> {
         let statuses = of.iter().map(|peer| {
             let slot = self.slots.get(peer.checked_sub(1)?)?;
-            let status = slot.get()?.status().borrow().clone();
+            let status = slot.status(RaftStatus::clone)?;
             (!status.recovering).then_some((*peer, status))
         });
         statuses.collect()

@@ -13,7 +13,7 @@ use ipfs_cluster_node::{
         self, Identity, Variables,
         init::{InitOptions, IpfsKind, Listen},
     },
-    consensus::Consensus,
+    consensus::{Consensus, RaftStatus},
     env::{Disk, Env},
     node::{self, Exit, StartOptions},
 };
@@ -149,6 +149,13 @@ impl Slot {
     #[must_use]
     pub fn get(&self) -> Option<Consensus> {
         Some(self.handles()?.consensus)
+    }
+
+    /// What there is to see of the consensus of the present life, once it is a member.
+    pub fn status<T>(&self, read: impl FnOnce(&RaftStatus) -> T) -> Option<T> {
+        let handles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = handles.as_ref()?.consensus.status();
+        Some(read(&status.borrow()))
     }
 
     fn put(&self, handles: Option<Handles>) {

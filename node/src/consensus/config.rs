@@ -32,7 +32,7 @@ impl Profile {
 
     pub(super) fn heartbeat(self) -> Duration {
         match self {
-            Self::Local => Duration::from_millis(50),
+            Self::Local => Duration::from_millis(100),
             Self::Wan => Duration::from_millis(200),
         }
     }

@@ -1,6 +1,6 @@
 //! What the consensus shows of itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem::take};
 
 use ipfs_cluster_protocol::{
     id::{LogIndex, PeerId},
@@ -82,26 +82,44 @@ fn role(state: ServerState) -> Role {
     }
 }
 
-fn of(m: &RaftMetrics, recovering: bool) -> RaftStatus {
+/// Voters and stand-ins.
+type Members = (BTreeSet<PeerId>, BTreeSet<PeerId>);
+
+fn members(m: &RaftMetrics) -> Members {
     let membership = m.membership_config.membership();
+    let voters = membership.voter_ids().map(|id| id.peer().clone());
+    let stand_ins = membership.learner_ids().map(|id| id.peer().clone());
+    (voters.collect(), stand_ins.collect())
+}
+
+/// What changes with every entry. Without members, who change rarely.
+fn of(m: &RaftMetrics) -> RaftStatus {
+    let running = m.running_state.as_ref();
     let index = |id: Option<u64>| LogIndex(id.unwrap_or(0));
     RaftStatus {
-        role: m
-            .running_state
-            .as_ref()
-            .map_or(Role::Stopped, |()| role(m.state)),
+        role: running.map_or(Role::Stopped, |()| role(m.state)),
         leader: m.current_leader.as_ref().map(|id| id.peer().clone()),
-        profile: Profile::Local,
         term: m.current_term,
         last_index: index(m.last_log_index),
         committed: index(m.cluster_committed.map(|id| id.index)),
         applied: index(m.last_applied.map(|id| id.index)),
-        voters: membership.voter_ids().map(|id| id.peer().clone()).collect(),
-        stand_ins: membership
-            .learner_ids()
-            .map(|id| id.peer().clone())
-            .collect(),
-        recovering,
+        ..RaftStatus::default()
+    }
+}
+
+impl RaftStatus {
+    /// Takes over what openraft tells; whether that is news. What others write stays.
+    fn follow(&mut self, told: Self, members: Option<Members>) -> bool {
+        let old = (take(&mut self.voters), take(&mut self.stand_ins));
+        let mut now = Self {
+            recovering: self.recovering,
+            profile: self.profile,
+            ..told
+        };
+        let changed = *self != now || members.as_ref().is_some_and(|new| *new != old);
+        (now.voters, now.stand_ins) = members.unwrap_or(old);
+        *self = now;
+        changed
     }
 }
 
@@ -113,22 +131,17 @@ pub(super) async fn follow(
     broken: watch::Sender<Option<String>>,
 ) {
     let mut metrics = raft.metrics();
+    let mut known = None;
     loop {
-        let (now, running) = {
+        let (now, moved, running) = {
             let m = metrics.borrow_watched();
-            (of(&m, true), m.running_state.clone())
+            let entry = Some(*m.membership_config.log_id());
+            let moved = (known != entry).then(|| members(&m));
+            known = entry;
+            (of(&m), moved, m.running_state.clone())
         };
-        status.send_if_modified(|old| {
-            // Decided under the lock: what others write must never be overwritten.
-            let now = RaftStatus {
-                recovering: old.recovering,
-                profile: old.profile,
-                ..now
-            };
-            let changed = *old != now;
-            *old = now;
-            changed
-        });
+        // Decided under the lock: what others write must never be overwritten.
+        status.send_if_modified(|status| status.follow(now, moved));
         if running.is_err() || metrics.changed().await.is_err() {
             status.send_modify(|s| s.role = Role::Stopped);
             if let Err(e @ (Fatal::StorageError(_) | Fatal::Panicked)) = running {

@@ -23,7 +23,7 @@ use crate::{
 
 /// A new peer has subscribed by then.
 const SOON: Duration = Duration::from_millis(500);
-/// And is in the mesh by then.
+/// And again, should that have been too early.
 const LATER: Duration = Duration::from_secs(3);
 
 /// Tells the informer to speak. Cheap to clone.

@@ -28,7 +28,7 @@ pub struct NetConfig {
     /// A connection with a peer that answers pings is cut when it brings nothing for so long.
     /// Pings go out three times as often.
     pub silence_max: Duration,
-    /// Interval of gossipsub's upkeep.
+    /// How often members tell each other which messages they have, for those who missed one.
     pub gossip_heartbeat: Duration,
     /// Kept up to date with the members' addresses.
     pub peerstore: Option<PathBuf>,
@@ -50,7 +50,7 @@ impl NetConfig {
             high_water: 400,
             dial_timeout: Duration::from_secs(3),
             silence_max: Duration::from_secs(10),
-            gossip_heartbeat: Duration::from_secs(1),
+            gossip_heartbeat: Duration::from_secs(3),
             peerstore: None,
             mdns: false,
         }

@@ -87,12 +87,17 @@ pub(super) fn behaviour(
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
         .max_transmit_size(GOSSIP_BYTES_MAX + limits::GOSSIP_ENVELOPE_BYTES_MAX)
-        // A few members are reached directly; many, through a mesh of about six each.
+        // Every member is reached directly. Nobody passes on unasked: with a mesh each would get a
+        // message from all the others too, and check as many signatures. Whoever is cut off from an
+        // author hears of its messages from the others, at their next heartbeat, and asks for them.
         .flood_publish(true)
-        .mesh_outbound_min(1)
-        .mesh_n_low(3)
-        .mesh_n(6)
-        .mesh_n_high(12)
+        .mesh_outbound_min(0)
+        .mesh_n_low(0)
+        .mesh_n(0)
+        .mesh_n_high(0)
+        .history_gossip(1)
+        .max_control_messages_sent(limits::GOSSIP_ANNOUNCED_MAX)
+        .max_control_message_size(limits::GOSSIP_CONTROL_BYTES_MAX)
         .message_id_fn(message_id)
         .build()
         .map_err(|e| unusable(&e))?;
@@ -106,9 +111,17 @@ pub(super) fn behaviour(
     Ok(behaviour)
 }
 
-/// Author and its sequence number: both are signed.
+/// Bytes of a [`message_id`].
+const ID_BYTES: usize = 16;
+const _: () =
+    assert!(limits::GOSSIP_ANNOUNCED_MAX * (ID_BYTES + 2) < limits::GOSSIP_CONTROL_BYTES_MAX);
+
+/// The end of the author's key and its sequence number: both are signed. Short, since every member
+/// is told of every message.
 fn message_id(message: &gossipsub::Message) -> gossipsub::MessageId {
-    let mut id = message.source.map(|p| p.to_bytes()).unwrap_or_default();
+    let author = message.source.map(|p| p.to_bytes()).unwrap_or_default();
+    let end = author.len().saturating_sub(ID_BYTES - 8);
+    let mut id = author.get(end..).unwrap_or_default().to_vec();
     id.extend(message.sequence_number.unwrap_or_default().to_be_bytes());
     gossipsub::MessageId::from(id)
 }

@@ -22,6 +22,10 @@ use crate::{
 /// How often is what said and asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
+    /// From a change to the delta that tells it: what a pin goes through at once is told at once.
+    pub gather: Duration,
+    /// The same, when no pin of this peer has changed.
+    pub idle: Duration,
     /// Between two deltas, at least.
     pub delta_min: Duration,
     /// The same, for each other member.
@@ -37,6 +41,8 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
+            gather: Duration::from_millis(25),
+            idle: Duration::from_millis(250),
             delta_min: Duration::from_millis(50),
             delta_per_member: Duration::from_millis(2),
             digest_min: Duration::from_secs(3),
@@ -103,17 +109,24 @@ async fn tell(tables: StatusTables, net: Net, timing: Timing) {
             biased;
             () = sleep_until(digest_at) => {
                 digest_at = Instant::now() + timing.digest(tables.others_len());
+                tell_changes(&tables, &net).await;
                 if let Some(digest) = tables.digest() {
                     publish(&net, StatusMessage::Digest(digest)).await;
                 }
             }
-            () = tables.changed() => {
-                if let Some(delta) = tables.seal() {
-                    publish(&net, StatusMessage::Delta(delta)).await;
-                }
-                sleep(timing.delta(tables.others_len())).await;
+            () = tables.changed(timing.idle) => {
+                sleep(timing.gather).await;
+                tell_changes(&tables, &net).await;
+                let pause = timing.delta(tables.others_len());
+                sleep(pause.saturating_sub(timing.gather)).await;
             }
         }
+    }
+}
+
+async fn tell_changes(tables: &StatusTables, net: &Net) {
+    if let Some(delta) = tables.seal() {
+        publish(net, StatusMessage::Delta(delta)).await;
     }
 }
 

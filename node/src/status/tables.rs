@@ -18,7 +18,10 @@ use ipfs_cluster_protocol::{
 };
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 pub use self::lookup::Lookup;
 use super::schedule::Schedule;
@@ -172,9 +175,15 @@ impl StatusTables {
         others.chain([(self.0.local.clone(), own)]).collect()
     }
 
-    /// Resolves when the own table has something to tell.
-    pub(super) async fn changed(&self) {
-        while !self.0.tables.lock().own.is_dirty() {
+    /// Resolves when the own table has something to tell: at once when pins have changed; when the
+    /// state has only moved on without concerning this peer, after `idle`.
+    pub(super) async fn changed(&self, idle: Duration) {
+        self.once(OwnTable::is_dirty).await;
+        let _ = timeout(idle, self.once(OwnTable::has_changes)).await;
+    }
+
+    async fn once(&self, holds: impl Fn(&OwnTable) -> bool) {
+        while !self.read_own(&holds) {
             self.0.changed.notified().await;
         }
     }

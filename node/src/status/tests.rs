@@ -126,7 +126,7 @@ async fn deltas_arrive_by_gossip_alone() {
     b.start();
     a.start();
     drop(a.net.accept(Proto::StatusPull)); // nobody can pull from a
-    // What leaves before the gossip mesh stands is lost: first b must hear digests.
+    // What leaves before b has subscribed is lost: first b must hear digests.
     let since = std::time::Instant::now();
     until("b hears of a", || {
         b.tables.info()[a.id()].age + Duration::from_millis(50) < since.elapsed()
@@ -140,6 +140,28 @@ async fn deltas_arrive_by_gossip_alone() {
     .await;
     assert_eq!(b.phase_at(&a, Seq(1), Rev(1)), Some(PinPhase::Pinned));
     assert_eq!(b.phase_at(&a, Seq(1), Rev(2)), Some(PinPhase::PinQueued));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pins_that_change_are_told_before_a_state_that_only_moves_on() {
+    let tables = StatusTables::new(TableId {
+        peer: crate::testing::peer(1),
+        incarnation: Incarnation(1),
+        boot: Boot(1),
+    });
+    let idle = Duration::from_millis(250);
+    let waited = async || {
+        let start = tokio::time::Instant::now();
+        tables.changed(idle).await;
+        start.elapsed()
+    };
+    tables.advance(Rev(1));
+    assert_eq!(waited().await, idle);
+    tables.set(Seq(1), PinPhase::Pinned, None);
+    assert_eq!(waited().await, Duration::ZERO);
+    tables.seal().unwrap();
+    let still = tokio::time::timeout(idle * 9, tables.changed(idle)).await;
+    assert!(still.is_err(), "there is nothing to tell");
 }
 
 #[tokio::test]

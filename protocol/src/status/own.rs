@@ -102,6 +102,12 @@ impl OwnTable {
         self.as_of = self.as_of.max(as_of);
     }
 
+    /// Whether pins have changed that no delta has carried: others show something old.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// Whether there is something that no delta has carried.
     #[must_use]
     pub fn is_dirty(&self) -> bool {

@@ -38,14 +38,40 @@ impl Held {
     }
 }
 
+/// CIDs that a state has pinned, the last change of each pin, and since when it was seen.
+#[derive(Debug, Default)]
+struct Pins(BTreeMap<Cid, (Rev, Micros)>);
+
+impl Pins {
+    fn see(&mut self, view: &View) {
+        let before = std::mem::take(&mut self.0);
+        let since = |pin: &Pin| {
+            let same = before.get(&pin.spec.cid).filter(|(rev, _)| *rev == pin.rev);
+            same.map_or(view.at, |(_, since)| *since)
+        };
+        let pins = view.pins.iter();
+        self.0 = pins
+            .map(|pin| (pin.spec.cid, (pin.rev, since(pin))))
+            .collect();
+    }
+
+    /// The last change of a CID's pin if it is so old that every order from before it was carried
+    /// out.
+    fn old_rev_of(&self, cid: &Cid, now: Micros) -> Option<Rev> {
+        let (rev, since) = self.0.get(cid)?;
+        (since + ORDER_US < now).then_some(*rev)
+    }
+}
+
 /// The IPFS nodes' pins, and the pins of the furthest state.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     held: BTreeMap<HostId, Held>,
     /// The last change of the state that was seen anywhere.
     pub(super) rev: Rev,
-    /// CIDs of that state, the last change of each pin, and since when it was seen.
-    pins: BTreeMap<Cid, (Rev, Micros)>,
+    pins: Pins,
+    /// What each peer knows: one that was cut off carries out late what was ordered meanwhile.
+    known: BTreeMap<HostId, Pins>,
 }
 
 impl Holders {
@@ -54,16 +80,9 @@ impl Holders {
     pub(super) fn see(&mut self, peer: HostId, view: &View) -> Vec<Cid> {
         if view.system.rev > self.rev {
             self.rev = view.system.rev;
-            let before = std::mem::take(&mut self.pins);
-            let since = |pin: &Pin| {
-                let same = before.get(&pin.spec.cid).filter(|(rev, _)| *rev == pin.rev);
-                same.map_or(view.at, |(_, since)| *since)
-            };
-            let pins = view.pins.iter();
-            self.pins = pins
-                .map(|pin| (pin.spec.cid, (pin.rev, since(pin))))
-                .collect();
+            self.pins.see(view);
         }
+        self.known.entry(peer).or_default().see(view);
         let Some(now) = &view.held else {
             return Vec::new();
         };
@@ -72,13 +91,14 @@ impl Holders {
 
     /// The last change of a CID's pin, if it is pinned.
     pub(super) fn rev_of(&self, cid: &Cid) -> Option<Rev> {
-        Some(self.pins.get(cid)?.0)
+        Some(self.pins.0.get(cid)?.0)
     }
 
-    /// The same if that change is so old that every order from before it was carried out.
-    pub(super) fn old_rev_of(&self, cid: &Cid, now: Micros) -> Option<Rev> {
-        let (rev, since) = self.pins.get(cid)?;
-        (since + ORDER_US < now).then_some(*rev)
+    /// The same if a peer has known it for so long that it has carried out every order from before.
+    pub(super) fn old_rev_of(&self, cid: &Cid, peer: HostId, now: Micros) -> Option<Rev> {
+        let rev = self.pins.old_rev_of(cid, now)?;
+        let known = self.known.get(&peer)?.old_rev_of(cid, now);
+        (known == Some(rev)).then_some(rev)
     }
 
     /// A disk was lost.

@@ -36,6 +36,17 @@ pub(super) struct MakeBeforeBreak {
     holders: Holders,
     pins: BTreeMap<Seq, Pin>,
     releases: Vec<Release>,
+    /// A node has lost what it held: what was released just before is only seen now, and was right.
+    lost: Option<Loss>,
+}
+
+/// How long a loss excuses.
+#[derive(Debug)]
+enum Loss {
+    /// Until a while after the next look.
+    Fresh,
+    /// Until then.
+    Until(Micros),
 }
 
 impl MakeBeforeBreak {
@@ -98,9 +109,10 @@ impl Invariant for MakeBeforeBreak {
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
         match seen {
-            Seen::Wiped { peer } => {
+            Seen::Wiped { peer } | Seen::Emptied { peer } => {
                 self.holders.wipe(*peer);
                 self.releases.clear();
+                self.lost = Some(Loss::Fresh);
                 Ok(())
             }
             Seen::State { peer, view, .. } => {
@@ -108,6 +120,15 @@ impl Invariant for MakeBeforeBreak {
                 self.holders.see(*peer, view);
                 if newer {
                     self.note_releases(view);
+                }
+                match self.lost {
+                    Some(Loss::Until(end)) if view.at > end => self.lost = None,
+                    Some(Loss::Until(_)) => self.releases.clear(),
+                    Some(Loss::Fresh) => {
+                        self.releases.clear();
+                        self.lost = Some(Loss::Until(view.at + LOOK_US / 3));
+                    }
+                    None => {}
                 }
                 self.judge(view.at)
             }

@@ -23,7 +23,7 @@ impl Invariant for NoCidLost {
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
         let (peer, view) = match seen {
-            Seen::Wiped { peer } => {
+            Seen::Wiped { peer } | Seen::Emptied { peer } => {
                 self.holders.wipe(*peer);
                 return Ok(());
             }
@@ -46,7 +46,7 @@ impl Invariant for NoCidLost {
             }
         }
         for cid in gone {
-            if let Some(rev) = self.holders.old_rev_of(&cid, view.at)
+            if let Some(rev) = self.holders.old_rev_of(&cid, peer, view.at)
                 && self.holders.count(&cid, None) == 0
             {
                 self.suspects.insert(cid, (rev, peer));
@@ -104,6 +104,19 @@ mod tests {
             look(1, 3, Some(1), false),
         ];
         assert!(verdict(&moved));
+    }
+
+    #[test]
+    fn a_peer_that_was_away_carries_out_late_what_was_ordered_meanwhile() {
+        let late = [
+            look(1, 1, Some(1), true),
+            look(1, 2, Some(1), true),
+            look(2, 3, Some(3), false),
+            look(2, 5, Some(3), false),
+            look(1, 5, Some(3), false),
+            look(1, 6, Some(3), false),
+        ];
+        assert!(verdict(&late));
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Invariant for OrderedUnpins {
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
         let (peer, view) = match seen {
-            Seen::Wiped { peer } => {
+            Seen::Wiped { peer } | Seen::Emptied { peer } => {
                 self.last.remove(peer);
                 return Ok(());
             }

@@ -1,5 +1,7 @@
 //! Looks at all peers as a run goes. It only looks: a run is the same with and without a report.
 
+use ipfs_cluster_node::consensus::RaftStatus;
+
 use super::{EVERY_US, PeerSample, Recording, Sample};
 use crate::{
     history::{Answer, History, Request},
@@ -96,9 +98,7 @@ fn peer(
     let cut = |other: &HostId| links.is_cut(host, *other) || links.is_cut(*other, host);
     let cut_from = hosts.filter(cut).collect();
     drop(world);
-    let status = slot
-        .get()
-        .map(|consensus| consensus.status().borrow().clone());
+    let status = slot.status(RaftStatus::clone);
     PeerSample {
         up: sim.host(host).is_some_and(crate::host::Host::is_up),
         role: status.as_ref().map(|s| s.role),

@@ -9,7 +9,7 @@ use super::{Run, failed, micros};
 use crate::{
     invariants::Violation,
     observe::Seen,
-    scenario::{Fault, Timed, Who},
+    scenario::{Fault, IpfsTrouble, Timed, Who},
     world::{HostId, Micros},
 };
 
@@ -54,6 +54,18 @@ impl Run {
                         peer: Who::Peer(peer),
                     })?;
                     self.see(Seen::Wiped { peer })?;
+                    continue;
+                }
+                Fault::Ipfs {
+                    peer,
+                    trouble: trouble @ IpfsTrouble::Emptied,
+                } => {
+                    let peer = self.injector.settle_kubo(peer, leader);
+                    self.disturb(&Fault::Ipfs {
+                        peer: Who::Peer(peer),
+                        trouble,
+                    })?;
+                    self.see(Seen::Emptied { peer })?;
                     continue;
                 }
                 fault => {

@@ -228,6 +228,8 @@ pub enum IpfsTrouble {
     Corrupting,
     /// It has no room.
     Full,
+    /// Its repository was lost behind the peer's back: it runs on with an empty one.
+    Emptied,
 }
 
 fn yes() -> bool {

@@ -221,6 +221,7 @@ fn tuning(rng: &mut Rng) -> Tuning {
         repair_grace: seconds(*rng.pick(&[2, 5, 15, 60, 300]).unwrap_or(&300)),
         ping_interval: seconds(*rng.pick(&[1, 2, 5, 15]).unwrap_or(&15)),
         recover_interval: seconds(*rng.pick(&[5, 30, 300]).unwrap_or(&300)),
+        write_timeout: Tuning::default().write_timeout,
         wan: false,
         log_kib: *rng.pick(&[16, 64, 256 << 10]).unwrap_or(&(256 << 10)),
     }

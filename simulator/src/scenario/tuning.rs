@@ -20,6 +20,8 @@ pub struct Tuning {
     pub ping_interval: Span,
     /// How often failed pins are tried again at the latest.
     pub recover_interval: Span,
+    /// How long a peer tries to bring a write into the log.
+    pub write_timeout: Span,
     /// Elections for round trips above 30 ms.
     pub wan: bool,
     /// Length of the log, in KiB, from which on it is made shorter.
@@ -32,6 +34,7 @@ impl Default for Tuning {
             repair_grace: Span(Duration::from_secs(300)),
             ping_interval: Span(Duration::from_secs(15)),
             recover_interval: Span(Duration::from_secs(720)),
+            write_timeout: Span(Duration::from_secs(15)),
             wan: false,
             log_kib: 256 << 10,
         }
@@ -46,6 +49,7 @@ impl Tuning {
             ("repair_grace", self.repair_grace),
             ("ping_interval", self.ping_interval),
             ("recover_interval", self.recover_interval),
+            ("write_timeout", self.write_timeout),
         ] {
             if span.0 < second {
                 return Err(format!("{name} must be at least 1s, not {span}"));
@@ -63,6 +67,7 @@ impl Tuning {
         config.cluster.ping_interval = self.ping_interval.0;
         config.cluster.state_sync_interval = EXPIRY_INTERVAL;
         config.cluster.pin_recover_interval = self.recover_interval.0;
+        config.raft.wait_for_leader_timeout = self.write_timeout.0;
         config.raft.log_bytes_min = self.log_kib << 10;
         config.raft.profile = if self.wan {
             Profile::Wan

@@ -282,8 +282,8 @@ impl Workload {
     #[must_use]
     pub fn leader(&self) -> Option<HostId> {
         let terms = self.slots.iter().zip(1..).filter_map(|(slot, host)| {
-            let status = slot.get()?.status().borrow().clone();
-            (status.role == Role::Leader).then_some((status.term, host))
+            let (role, term) = slot.status(|status| (status.role, status.term))?;
+            (role == Role::Leader).then_some((term, host))
         });
         terms.max().map(|(_, host)| host)
     }
