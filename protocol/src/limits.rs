@@ -259,6 +259,8 @@ pub const TRACEPARENT_BYTES_MAX: usize = 64;
 pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Arguments of one call.
 pub const PINS_ARGUMENTS_MAX: usize = 1024;
+/// Bytes of a part of a host name (RFC 1035).
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
 /// Pins that the embedded node lists in one object; more come line by line.
 pub const PIN_LIST_MAX: usize = 512 * 1024;
 /// Results that wait for the client to read them: many clients read only after they have sent

@@ -28,8 +28,6 @@ const OBJECTS: &str =
 const DEAD: &str =
     "a peer whose metrics have lapsed is given nothing, and lapsed metrics are not shown";
 const RETRIED: &str = "what failed is tried again within seconds, and is shown being tried: no status stands still to be compared";
-const DEPTH: &str =
-    "the Go program's log gives the depth of an earlier pin to this one, which is pinned directly";
 const KINDS: &str = "`type` counts, as Kubo has it";
 
 #[rustfmt::skip]
@@ -54,11 +52,6 @@ const DIFFERENCES: &[Difference] = &[
     ("rest-plain", "pinpath-badopt", 400, "parameter replication-min invalid\"}\n", STOPS),
     ("rest-plain", "pin-mode-direct", 200, "\"max_depth\":0", "the Go program says direct and makes it recursive"),
     ("rest-plain", "alloc-direct", 200, "\"mode\":\"direct\"", "the same"),
-    ("rest-plain", "allocations-filter-meta", 200, "\"type\":\"meta-pin\",\"allocations\":[],\"max_depth\":0", DEPTH),
-    ("rest-plain", "allocations-filter-clusterdag", 200, "\"type\":\"clusterdag-pin\",\"allocations\":[],\"max_depth\":0", DEPTH),
-    ("rest-plain", "allocations-filter-two", 200, "\"type\":\"meta-pin\",\"allocations\":[],\"max_depth\":0", DEPTH),
-    ("rest-plain", "al-meta", 200, "\"type\":\"meta-pin\",\"allocations\":[],\"max_depth\":0", DEPTH),
-    ("rest-plain", "unpin-meta", 200, "\"type\":\"meta-pin\",\"allocations\":[],\"max_depth\":0", DEPTH),
     ("rest-ipfs-down", "ipfsdown-status", 200, "\"status\":\"pin_", TABLES),
     ("rest-ipfs-down", "ipfsdown-status-all-local", 200, "\"status\":\"pin_", TABLES),
     ("rest-ipfs-down", "ipfsdown-status-all", 200, "\"status\":\"pinned\"", TABLES),

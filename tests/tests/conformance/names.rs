@@ -23,7 +23,7 @@ const RECORDED: [(&str, &str); 3] = [
 /// What the Go program adds to the last shard of a file (an empty folder, and one around the file,
 /// neither of which anything links to) is not in ours: other names and sizes of that shard and of the
 /// list of shards.
-const LAST_SHARD: [(&str, &str); 4] = [
+const OF_SHARDS: [(&str, &str); 4] = [
     (
         "bafyreid6qutoyfdbpsiemqtu3hgloalrmiglvbzjv5gjw2yabm3lj7ui5a",
         "bafyreidno4et4nr6pyf7qi6rcacv6np4vkw3cfznmm7b4u675og5ivndim",
@@ -48,7 +48,7 @@ pub(crate) struct Names(BTreeMap<String, String>);
 impl Names {
     /// Of a cluster whose peers play those of the recordings, in their order.
     pub(crate) async fn of(cluster: &Cluster) -> Self {
-        let own = LAST_SHARD.map(|(theirs, ours)| (theirs.to_owned(), ours.to_owned()));
+        let own = OF_SHARDS.map(|(theirs, ours)| (theirs.to_owned(), ours.to_owned()));
         let mut names = BTreeMap::from(own);
         for (peer, (id, ipfs)) in cluster.peers.iter().zip(RECORDED) {
             // A peer that wants to know who asks is told; others do not look.
@@ -66,10 +66,21 @@ impl Names {
 
     /// A recorded text with our names.
     pub(crate) fn ours(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut text: String = text.split_inclusive('\n').map(pinned_directly).collect();
         for (recorded, ours) in &self.0 {
             text = text.replace(recorded, ours);
         }
         text
     }
+}
+
+/// A line about the root of a sharded DAG or its list of shards: the Go program's log gives it the
+/// depth of an earlier pin.
+fn pinned_directly(line: &str) -> String {
+    let kinds = ["\"type\":\"meta-pin\"", "\"type\":\"clusterdag-pin\""];
+    if !kinds.iter().any(|kind| line.contains(kind)) {
+        return line.to_owned();
+    }
+    line.replace("\"mode\":\"recursive\"", "\"mode\":\"direct\"")
+        .replace("\"max_depth\":1", "\"max_depth\":0")
 }

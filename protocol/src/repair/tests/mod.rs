@@ -187,7 +187,7 @@ fn the_most_at_risk_come_first_and_the_budget_holds() {
 fn copies_go_where_there_is_room_for_them() {
     let members = [down(1, GRACE_MS), member(2), member(3), member(4)];
     let mut view = CandidateView::new(vec!["freespace".to_owned()]);
-    for (n, weight) in [(3, 150), (4, 250)] {
+    for (n, weight) in [(3, 150), (4, 260)] {
         view.insert(Candidate {
             peer: peer(n),
             standing: Standing::Up,
