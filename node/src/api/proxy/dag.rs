@@ -154,7 +154,8 @@ struct Stats {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DagStat {
-    cid: Linked,
+    /// A text here, as in Kubo.
+    cid: Cid,
     size: u64,
     num_blocks: u64,
 }
@@ -172,7 +173,7 @@ pub(super) async fn stat(node: &SharedIpfs, query: &Query) -> Result<Reply, Ipfs
     for argument in query.all("arg").take(PINS_ARGUMENTS_MAX) {
         let root = node.resolve(path(argument)?).await?;
         let mut dag = DagStat {
-            cid: Linked { cid: root },
+            cid: root,
             size: 0,
             num_blocks: 0,
         };
