@@ -263,6 +263,10 @@ pub const TRACEPARENT_BYTES_MAX: usize = 64;
 pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Arguments of one call.
 pub const PINS_ARGUMENTS_MAX: usize = 1024;
+/// Bytes of a part of a host name (RFC 1035).
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
+/// Pins that the embedded node lists in one object; more come line by line.
+pub const PIN_LIST_MAX: usize = 512 * 1024;
 /// Results that wait for the client to read them: many clients read only after they have sent
 /// everything.
 pub const ADD_LINES_MAX: usize = 32 * 1024;
@@ -298,6 +302,8 @@ pub const STATE_MACHINE_BATCH_MAX: usize = 64;
 pub const WIRE_CHUNK_MAX: usize = FRAME_BYTES_MAX;
 /// Encoded bytes of what is kept in a slot of the log file at most.
 pub const WIRE_SLOT_BYTES_MAX: usize = 64 * 1024;
+/// Pins that wait of which the room they need is counted; what is beyond is not promised.
+pub const COMMITTED_PINS_MAX: usize = 16 * 1024;
 /// Tags that are told; a few of the metrics of a peer are others.
 pub const SAMPLE_TAGS_MAX: usize = METRICS_PER_PEER_MAX - 8;
 /// Addresses tried of one node in one look.

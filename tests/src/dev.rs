@@ -35,6 +35,8 @@ pub struct DevPeer {
     pub folder: PathBuf,
     rest: Vec<String>,
     proxy: Vec<String>,
+    gateway: Vec<String>,
+    ipfs_rpc: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -133,6 +135,18 @@ impl DevPeer {
     #[must_use]
     pub fn proxy_port(&self) -> u16 {
         port(&self.proxy)
+    }
+
+    /// The port of its IPFS node's gateway.
+    #[must_use]
+    pub fn gateway_port(&self) -> u16 {
+        port(&self.gateway)
+    }
+
+    /// The port of its IPFS node's RPC.
+    #[must_use]
+    pub fn ipfs_rpc_port(&self) -> u16 {
+        port(&self.ipfs_rpc)
     }
 
     /// Runs `ipfs-cluster-ctl` against it: exit code, stdout, stderr.

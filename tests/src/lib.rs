@@ -26,7 +26,7 @@ pub mod values;
 pub mod wait;
 
 pub use cluster::{Cluster, Setup, until_status};
-pub use dev::Dev;
+pub use dev::{Dev, DevPeer};
 pub use http::Answer;
 pub use peer::Peer;
 pub use relay::{Relay, Sky, Weather};

@@ -37,6 +37,9 @@ pub struct Addresses {
     /// Of the metrics.
     #[serde(default)]
     pub metrics: Vec<String>,
+    /// Of the RPC of its own IPFS node.
+    #[serde(default)]
+    pub ipfs_rpc: Vec<String>,
     /// Of the Pinning Service API.
     pub pinning: Vec<String>,
     /// Of its swarm, with `/p2p/`.
@@ -279,6 +282,15 @@ impl Peer {
     #[must_use]
     pub fn pinning_port(&self) -> u16 {
         port(&self.addresses().pinning)
+    }
+
+    /// The port of the RPC of its own IPFS node.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn ipfs_rpc_port(&self) -> u16 {
+        port(&self.addresses().ipfs_rpc)
     }
 
     /// The port of its swarm.

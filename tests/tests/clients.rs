@@ -10,6 +10,10 @@ use std::{
 
 use ipfs_cluster_tests::{Cluster, Peer, Setup, tidy::root};
 
+/// What is said of a pin that is not there, by the cluster and by an IPFS node.
+const CLUSTER_S: &str = "not part of the pinset";
+const NODE_S: &str = "not pinned or pinned indirectly";
+
 /// The interpreter of the clients in Python.
 fn python() -> PathBuf {
     root().join("target/peers/py/bin/python")
@@ -65,7 +69,11 @@ fn on_a_peer(client: impl FnOnce(&Peer) -> Option<Command>) {
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let cluster = Cluster::start(Setup::of(1)).await;
+        let rpc = (
+            "CLUSTER_EMBEDDED_RPCLISTENMULTIADDRESS",
+            "/ip4/127.0.0.1/tcp/0",
+        );
+        let cluster = Cluster::start(Setup::of(1).with(rpc.0, rpc.1)).await;
         if let Some(command) = client(&cluster.peers[0]) {
             run(command);
         }
@@ -83,7 +91,12 @@ fn the_javascript_client_of_the_rest_api_works() {
 
 #[test]
 fn the_javascript_client_of_kubo_works_on_the_proxy() {
-    on_a_peer(|peer| node("proxy.mjs", &[url(peer.proxy_port())]));
+    on_a_peer(|peer| node("proxy.mjs", &[url(peer.proxy_port()), CLUSTER_S.to_owned()]));
+}
+
+#[test]
+fn the_javascript_client_of_kubo_works_on_the_embedded_node() {
+    on_a_peer(|peer| node("proxy.mjs", &[url(peer.ipfs_rpc_port()), NODE_S.to_owned()]));
 }
 
 #[test]
@@ -100,7 +113,21 @@ fn the_python_client_of_the_rest_api_works() {
 fn python_clients_of_kubo_work_on_the_proxy() {
     on_a_peer(|peer| {
         let port = peer.proxy_port().to_string();
-        py("proxy.py", &["127.0.0.1".to_owned(), port])
+        py(
+            "proxy.py",
+            &["127.0.0.1".to_owned(), port, CLUSTER_S.to_owned()],
+        )
+    });
+}
+
+#[test]
+fn python_clients_of_kubo_work_on_the_embedded_node() {
+    on_a_peer(|peer| {
+        let port = peer.ipfs_rpc_port().to_string();
+        py(
+            "proxy.py",
+            &["127.0.0.1".to_owned(), port, NODE_S.to_owned()],
+        )
     });
 }
 

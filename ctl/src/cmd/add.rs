@@ -104,7 +104,7 @@ impl AddArgs {
     }
 
     fn trees(&self, params: &AddParams) -> Result<Vec<Tree>, Failure> {
-        let walk = self.walk.walk(self.recursive, self.nocopy, params);
+        let walk = self.walk.walk(self.recursive, self.nocopy, params)?;
         let mut trees = vec![Tree::default()];
         for path in &self.paths {
             // Without a folder around them each has a root of its own.

@@ -1,9 +1,11 @@
 //! Flags that say how files become blocks, under the names that `ipfs add` gives them.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, builder::PossibleValuesParser};
 use ipfs_cluster_protocol::api::add::{AddLayout, AddParams, Tuning, mode};
 
-use super::tree::Walk;
+use super::{ignore::Ignored, tree::Walk};
 use crate::exit::Failure;
 
 /// How files become blocks.
@@ -120,6 +122,12 @@ pub(crate) struct WalkFlags {
     /// Also names that begin with a dot
     #[arg(short = 'H', long)]
     pub(super) hidden: bool,
+    /// Leave out entries of folders by name, as a .gitignore does; may be given several times
+    #[arg(long, value_name = "RULE")]
+    ignore: Vec<String>,
+    /// A file of such rules
+    #[arg(long, value_name = "FILE")]
+    ignore_rules_path: Option<PathBuf>,
     /// Take what the arguments lead to where they are symlinks
     #[arg(long)]
     dereference_args: bool,
@@ -136,9 +144,24 @@ pub(crate) struct WalkFlags {
 
 impl WalkFlags {
     /// With what other flags say of it.
-    pub(super) fn walk(&self, recursive: bool, nocopy: bool, params: &AddParams) -> Walk {
-        Walk {
+    pub(super) fn walk(
+        &self,
+        recursive: bool,
+        nocopy: bool,
+        params: &AddParams,
+    ) -> Result<Walk, Failure> {
+        let file = self.ignore_rules_path.as_deref();
+        let ignored = Ignored::read(file, &self.ignore, |text| eprintln!("{text}"));
+        let ignored = ignored.map_err(|e| {
+            let path = file.map(Path::display).map(|p| format!("{p}: "));
+            Failure::local(
+                "reading ignore rules",
+                format!("{}{e}", path.unwrap_or_default()),
+            )
+        })?;
+        Ok(Walk {
             recursive,
+            ignored,
             hidden: self.hidden,
             absolute: nocopy,
             dereference_args: self.dereference_args || self.dereference_symlinks,
@@ -146,6 +169,6 @@ impl WalkFlags {
             empty_dirs: self.empty_dirs,
             attributes: params.tuning.preserve_mode || params.tuning.preserve_mtime,
             stdin_name: self.stdin_name.clone(),
-        }
+        })
     }
 }

@@ -12,6 +12,8 @@ use ipfs_cluster_protocol::{
     limits::PATH_DEPTH_MAX,
 };
 
+use super::ignore::Ignored;
+
 /// How a tree is walked.
 #[derive(Debug, Clone)]
 #[allow(
@@ -23,6 +25,8 @@ pub(super) struct Walk {
     pub(super) recursive: bool,
     /// Also names that begin with a dot.
     pub(super) hidden: bool,
+    /// Entries of folders that are left out.
+    pub(super) ignored: Ignored,
     /// With the place on this machine.
     pub(super) absolute: bool,
     /// What the arguments lead to, where they are symlinks.
@@ -114,7 +118,8 @@ impl Walk {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if self.hidden || !name.starts_with('.') {
+            let shown = self.hidden || !name.starts_with('.');
+            if shown && !self.ignored.has(&name) {
                 found.push((entry.path(), name));
             }
         }
@@ -195,6 +200,7 @@ mod tests {
         let walk = Walk {
             recursive: true,
             hidden: false,
+            ignored: Ignored::default(),
             absolute: false,
             dereference_args: false,
             dereference_symlinks: false,
@@ -209,6 +215,12 @@ mod tests {
             ..walk.clone()
         };
         assert_eq!(names(&all, &root).unwrap().len(), 5);
+        let some = Walk {
+            ignored: Ignored::read(None, &["sub".to_owned(), "d".to_owned()], |_| ()).unwrap(),
+            ..walk.clone()
+        };
+        // What is named on the command line is never left out.
+        assert_eq!(names(&some, &root).unwrap(), ["d", "d/b.txt"]);
         let flat = Walk {
             recursive: false,
             ..walk.clone()

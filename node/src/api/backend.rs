@@ -131,6 +131,17 @@ pub trait Backend: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
 }
 
+/// Where uploads go: to the peers of the cluster, or to one IPFS node alone.
+#[async_trait]
+pub(crate) trait AddTo: Clone + Send + Sync + 'static {
+    /// Starts an upload of about so many bytes (0: unknown).
+    async fn add_session(
+        &self,
+        params: &AddParams,
+        bytes: u64,
+    ) -> Result<Box<dyn AddSession>, ClusterError>;
+}
+
 /// One upload. Dropped before its end, it pins nothing.
 #[async_trait]
 pub trait AddSession: Send {

@@ -4,7 +4,7 @@
 //! TLS where a certificate is given; `site` is an API in the order in which it judges requests,
 //! `routes` and `rest/` what the REST API answers, `pinning/` what the Pinning Service API does,
 //! `proxy/` the IPFS node's API with some calls made the cluster's. All of it asks [`Backend`],
-//! never the parts behind it.
+//! never the parts behind it; `gateway/` and `rpc/` are the embedded IPFS node's own, and ask it.
 
 mod auth;
 mod backend;
@@ -22,6 +22,7 @@ mod proxy;
 mod rest;
 mod routes;
 mod routing;
+mod rpc;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use self::{
     auth::Credentials,
     backend::{AddSession, Backend, Commit, Committed, Items, ReadAt},
     config::HeaderError,
+    gateway::{GatewayConfig, serve_gateway},
     headers::Cors,
     http::{
         server::{Connections, ListenError, Server, ServerLimits},
@@ -45,6 +47,7 @@ pub use self::{
     metrics::{Metrics, serve_metrics},
     process::ProcessMeter,
     proxy::{ProxiedNode, ProxyConfig, serve_proxy},
+    rpc::serve_ipfs_rpc,
 };
 use self::{
     http::{

@@ -33,6 +33,12 @@ pub(super) struct Addresses {
     /// Of the Pinning Service API, multiaddrs.
     #[serde(default)]
     pub(super) pinning: Vec<String>,
+    /// Of an embedded IPFS node's gateway, multiaddrs.
+    #[serde(default)]
+    pub(super) gateway: Vec<String>,
+    /// Of an embedded IPFS node's RPC, multiaddrs.
+    #[serde(default)]
+    pub(super) ipfs_rpc: Vec<String>,
     /// Of the swarm, with `/p2p/`.
     pub(super) swarm: Vec<String>,
 }

@@ -165,8 +165,8 @@ impl From<IpfsArg> for IpfsKind {
     reason = "each is a flag of the command line"
 )]
 pub(super) struct Daemon {
-    /// Comma list of multiaddrs, ending in /p2p/PEER, of a cluster to join; a peer with state only
-    /// dials them
+    /// Comma list of multiaddrs of a cluster to join; one without /p2p/PEER is asked who it is; a
+    /// peer with state only dials them
     #[arg(short = 'j', long, value_delimiter = ',')]
     pub(super) bootstrap: Vec<Multiaddr>,
     /// Leave the cluster at the end

@@ -225,6 +225,8 @@ impl Who {
             proxy: texts(&found.proxy),
             metrics: texts(&found.metrics),
             pinning: texts(&found.pinning),
+            gateway: texts(&found.gateway),
+            ipfs_rpc: texts(&found.ipfs_rpc),
             swarm: found.swarm.iter().map(ToString::to_string).collect(),
         };
         tracing::info!(

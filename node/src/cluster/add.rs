@@ -14,7 +14,10 @@ use ipfs_cluster_protocol::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Cluster, error::ClusterError, pins::Commit};
-use crate::net::{Net, PeerStream, Proto};
+use crate::{
+    ipfs::upload::Upload,
+    net::{Net, PeerStream, Proto},
+};
 
 /// How long a destination may take to store one batch.
 const STORE_MAX: Duration = Duration::from_secs(60);
@@ -206,10 +209,12 @@ impl AddSession {
 }
 
 async fn store_here(cluster: Cluster, mut queue: mpsc::Receiver<Batch>) -> Result<(), String> {
+    let upload = Upload::begin(cluster.ipfs());
     while let Some(batch) = queue.recv().await {
-        let stored = cluster.uploads().put(cluster.ipfs(), batch).await;
+        let stored = cluster.uploads().put(&upload, batch).await;
         stored.map_err(|e| e.to_string())?;
     }
+    upload.complete();
     Ok(())
 }
 

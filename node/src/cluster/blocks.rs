@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use super::Cluster;
 use crate::{
     api::BlockCounts,
-    ipfs::{IpfsError, SharedIpfs},
+    ipfs::{IpfsError, upload::Upload},
     net::PeerStream,
     worker::Stop,
 };
@@ -36,14 +36,14 @@ impl Uploads {
     /// Stores blocks and counts them.
     pub(super) async fn put(
         &self,
-        ipfs: &SharedIpfs,
+        upload: &Upload,
         batch: Vec<(Cid, Bytes)>,
     ) -> Result<(), IpfsError> {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let blocks = count(batch.len());
         let bytes = batch.iter().map(|(_, data)| count(data.len())).sum();
         self.puts.fetch_add(blocks, Ordering::Relaxed);
-        let stored = ipfs.block_put(batch).await;
+        let stored = upload.put(batch).await;
         let (blocks_of, bytes_of) = match stored {
             Ok(()) => (&self.blocks, Some(&self.bytes)),
             Err(_) => (&self.errors, None),
@@ -106,16 +106,21 @@ async fn hear_out(stream: &mut PeerStream) {
 }
 
 async fn receive(cluster: &Cluster, mut stream: PeerStream) -> Result<(), String> {
+    let upload = Upload::begin(cluster.ipfs());
     loop {
         let batch = stream
             .recv_msg::<BlockBatch>()
             .await
             .map_err(|e| e.to_string())?;
-        let Some(batch) = batch.filter(|batch| !batch.blocks.is_empty()) else {
-            return Ok(());
+        let Some(batch) = batch else {
+            return Err("the sender is gone".to_owned());
         };
+        if batch.blocks.is_empty() {
+            upload.complete();
+            return Ok(());
+        }
         let blocks = batch.blocks.into_iter().map(|b| (b.cid, b.data)).collect();
-        let ack = match cluster.uploads().put(cluster.ipfs(), blocks).await {
+        let ack = match cluster.uploads().put(&upload, blocks).await {
             Ok(()) => BlockAck::Stored,
             Err(e) => BlockAck::Failed(e.to_string()),
         };

@@ -100,7 +100,10 @@ struct Listing {
 
 impl Listing {
     async fn page(&self, from: Seq) -> Result<Page<GlobalPinInfo>, ClusterError> {
-        let roster = self.cluster.roster(self.local).await?;
+        let roster = Roster {
+            tells_sharded: true,
+            ..self.cluster.roster(self.local).await?
+        };
         let (found, tables) = (self.found.clone(), self.cluster.0.tables.clone());
         let (roster, pins) = self
             .cluster

@@ -22,6 +22,7 @@ use ipfs_cluster_protocol::{
 };
 
 use super::{AddSession, Cluster, ClusterError, Commit};
+use crate::ipfs::upload::Upload;
 
 /// An add in shards under way. Dropped before its end, it leaves nothing pinned.
 #[derive(Debug)]
@@ -190,9 +191,10 @@ impl ShardedSession {
         let shards: Vec<Cid> = self.done.iter().map(|shard| shard.cid).collect();
         let list: Block = shard_list::list(&shards).ok_or_else(no_list)?;
         // Here alone: the others fetch it, it is pinned everywhere.
+        let upload = Upload::begin(self.cluster.ipfs());
         let uploads = self.cluster.uploads();
-        let stored = uploads.put(self.cluster.ipfs(), vec![(list.cid, list.data)]);
-        stored.await?;
+        uploads.put(&upload, vec![(list.cid, list.data)]).await?;
+        upload.complete();
         self.list = Some(list.cid);
         self.lines.push(AddedOutput {
             name: format!("{}-clusterDAG", self.params.options.name),

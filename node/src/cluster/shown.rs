@@ -23,6 +23,9 @@ pub(super) struct Roster {
     pub(super) peers: Vec<Shown>,
     /// This peer alone is asked about.
     pub(super) local: bool,
+    /// The root of a sharded DAG is shown as that; else as held elsewhere, as the Go program does
+    /// where all peers are asked about one CID.
+    pub(super) tells_sharded: bool,
 }
 
 /// One of them.
@@ -57,6 +60,7 @@ impl Roster {
         Self {
             peers: shown.collect(),
             local: local.is_some(),
+            tells_sharded: local.is_some(),
         }
     }
 
@@ -64,7 +68,7 @@ impl Roster {
     pub(super) fn pin(&self, pin: &Pin, look: &Lookup<'_>) -> GlobalPinInfo {
         let holding = pin.spec.holding();
         let show = |shown: &Shown| match holding {
-            Holding::Nobody if self.local => (TrackerStatus::Sharded, None),
+            Holding::Nobody if self.tells_sharded => (TrackerStatus::Sharded, None),
             Holding::Nobody => (TrackerStatus::Remote, None),
             Holding::Allocated { .. } if !pin.allocations.contains(&shown.peer) => {
                 (TrackerStatus::Remote, None)

@@ -261,6 +261,9 @@ impl<'a> Reader<'a> {
             })),
             (None, Some(s)) => Ok(Ipfs::Embedded(EmbeddedIpfs {
                 swarm_listen: served(&s, "swarm_listen_multiaddress", warnings)?,
+                rpc_listen: s.addrs("rpc_listen_multiaddress")?,
+                gateway_listen: s.addrs("gateway_listen_multiaddress")?,
+                gateway_hosts: gateway_hosts(&s)?,
                 repo: self.folder.join(s.text("repo_folder")?),
                 storage_max: s.int("storage_max_bytes", 1)?,
                 check_interval: s.duration("check_interval")?,
@@ -331,6 +334,22 @@ impl<'a> Reader<'a> {
             pins_per_second: s.rate("pins_per_second")?,
         })
     }
+}
+
+/// Host names as requests have them.
+fn gateway_hosts(s: &Section<'_>) -> Read<Vec<String>> {
+    const HOSTS: &str = "gateway_hosts";
+    let hosts = s.texts(HOSTS)?;
+    let plain = |host: &String| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+        !host.is_empty() && host.bytes().all(allowed)
+    };
+    if let Some(host) = hosts.iter().find(|host| !plain(host)) {
+        let remedy =
+            format!("{host:?} is no host name: write it without a port, as in \"localhost\"");
+        return Err(s.refuse(HOSTS, remedy));
+    }
+    Ok(hosts.iter().map(|host| host.to_ascii_lowercase()).collect())
 }
 
 fn tracker(s: &Section<'_>) -> Read<Tracker> {

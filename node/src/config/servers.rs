@@ -10,6 +10,7 @@ use super::{
     section::Section,
     types::{ApiHost, Cors, HttpServer, Proxy, Tls},
 };
+use crate::env::Addr;
 
 /// Smallest room for the head of a request.
 const HEADER_BYTES_MIN: i64 = 4096;
@@ -92,15 +93,17 @@ fn tls(s: &Section<'_>, folder: &Path) -> Result<Option<Tls>, ConfigError> {
 
 /// The IPFS proxy.
 pub(super) fn proxy(s: &Section<'_>, folder: &Path) -> Result<Proxy, ConfigError> {
-    if s.bool("node_https")? {
+    let (node, node_https) = (s.addr("node_multiaddress")?, s.bool("node_https")?);
+    if node_https && matches!(node, Addr::Unix(_)) {
         return Err(s.refuse(
             "node_https",
-            "write false: the node is called over plain HTTP",
+            "write false: a node behind a unix socket is called over plain HTTP",
         ));
     }
     Ok(Proxy {
         listen: s.addrs("listen_multiaddress")?,
-        node: s.addr("node_multiaddress")?,
+        node,
+        node_https,
         read_timeout: s.duration("read_timeout")?,
         read_header_timeout: s.interval("read_header_timeout")?,
         write_timeout: s.duration("write_timeout")?,

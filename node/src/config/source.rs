@@ -1,22 +1,20 @@
 //! A configuration that lies at an HTTP address: `service.json` holds `{"source": "https://…"}`,
 //! and the address is asked at every start.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use ipfs_cluster_protocol::limits;
 use serde_json::{Map, Value};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
-};
 
 use super::{error::ConfigError, init};
 use crate::{
-    env::{Addr, ByteStream, ConnectDoor, Disk},
-    ipfs::http::{HttpClient, empty},
+    env::{Addr, ConnectDoor, Disk},
+    ipfs::{
+        http::{HttpClient, empty},
+        secured::Secured,
+    },
 };
 
 /// Key of the address.
@@ -138,7 +136,7 @@ impl Place {
     pub(crate) fn client(&self, connect: &Arc<dyn ConnectDoor>) -> Result<HttpClient, String> {
         let port = self.port.unwrap_or(if self.secure { 443 } else { 80 });
         let connect = if self.secure {
-            Arc::new(Secured::new(connect.clone())?)
+            Arc::new(Secured::trusting_system(connect.clone())?)
         } else {
             connect.clone()
         };
@@ -171,50 +169,6 @@ impl Place {
         let body = body.map_err(|_| format!("no whole answer within {ANSWER_MAX:?}"))?;
         let body = body.map_err(|e| format!("{e} (at most {most} bytes are read)"))?;
         Ok(Fetched::Whole(body.to_bytes().into()))
-    }
-}
-
-/// Connects, then secures: the authorities that this machine trusts sign the certificate.
-struct Secured {
-    connect: Arc<dyn ConnectDoor>,
-    connector: TlsConnector,
-}
-
-impl Secured {
-    fn new(connect: Arc<dyn ConnectDoor>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err(
-                "this machine knows no certificate authority: install ca-certificates or name a \
-                 file of them in SSL_CERT_FILE"
-                    .to_owned(),
-            );
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self {
-            connect,
-            connector: TlsConnector::from(Arc::new(config)),
-        })
-    }
-}
-
-impl ConnectDoor for Secured {
-    fn connect(&self, addr: Addr) -> BoxFuture<'static, io::Result<ByteStream>> {
-        let (opening, connector) = (self.connect.connect(addr.clone()), self.connector.clone());
-        async move {
-            let Addr::Tcp(host, _) = addr else {
-                return Err(io::Error::other("https goes over TCP"));
-            };
-            let name = ServerName::try_from(host).map_err(io::Error::other)?;
-            let secured = connector.connect(name, opening.await?).await?;
-            Ok(Box::new(secured) as ByteStream)
-        }
-        .boxed()
     }
 }
 

@@ -548,3 +548,21 @@ fn a_damaged_configuration_is_refused_warned_about_or_still_one() {
     });
     assert!(refused > 1000, "{refused}");
 }
+
+#[test]
+fn a_node_is_called_over_https_where_that_can_be() {
+    let files = Files::fresh();
+    let set = |node: &str| {
+        vars(&[
+            ("CLUSTER_IPFSPROXY_NODEHTTPS", "true"),
+            ("CLUSTER_IPFSPROXY_NODEMULTIADDRESS", node),
+        ])
+    };
+    let config = files.load(&set("/dns4/a.example/tcp/443")).unwrap().config;
+    assert!(config.proxy.unwrap().node_https);
+    let error = files.load(&set("/unix/run/kubo.sock")).unwrap_err();
+    assert!(
+        error.contains("node_https") && error.contains("unix socket"),
+        "{error}"
+    );
+}

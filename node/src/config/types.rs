@@ -180,6 +180,8 @@ pub struct Proxy {
     pub listen: Vec<Addr>,
     /// The IPFS node behind it.
     pub node: Addr,
+    /// It is called over HTTPS.
+    pub node_https: bool,
     /// For a whole request; zero is without limit.
     pub read_timeout: Duration,
     /// For the head of a request.
@@ -244,6 +246,12 @@ pub struct HttpIpfs {
 pub struct EmbeddedIpfs {
     /// Addresses of its swarm.
     pub swarm_listen: Vec<Multiaddr>,
+    /// Where its RPC listens; nowhere if empty. It has no users: for this machine alone.
+    pub rpc_listen: Vec<Addr>,
+    /// Where its gateway listens; nowhere if empty.
+    pub gateway_listen: Vec<Addr>,
+    /// Hosts of the gateway below which every root has a name of its own.
+    pub gateway_hosts: Vec<String>,
     /// Blocks, pins and key.
     pub repo: PathBuf,
     /// Bytes it may fill.

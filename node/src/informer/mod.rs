@@ -9,4 +9,4 @@ mod swarm;
 mod tests;
 
 pub use publish::{Informer, start};
-pub use sample::Settings;
+pub use sample::{Settings, Sizes, sizes};

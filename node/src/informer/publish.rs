@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    sample::{Kind, Sampler, Settings},
+    sample::{Kind, Sampler, Settings, Sizes},
     swarm,
 };
 use crate::{
@@ -42,7 +42,7 @@ pub fn start(
     settings: Settings,
     net: &Net,
     ipfs: &SharedIpfs,
-    tables: &StatusTables,
+    (tables, sizes): (&StatusTables, Sizes),
     monitor: &Monitor,
     workers: &mut Workers,
 ) -> Informer {
@@ -52,6 +52,7 @@ pub fn start(
         local: net.local_peer().clone(),
         ipfs: ipfs.clone(),
         tables: tables.clone(),
+        sizes,
     };
     let publisher = Publisher {
         sampler,

@@ -1,14 +1,24 @@
 //! Taking the metrics of this peer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ipfs_cluster_protocol::{health::PING, id::PeerId, limits, metrics::Metric, pin::PinPhase};
+use futures::future::BoxFuture;
+use ipfs_cluster_protocol::{
+    health::PING,
+    id::{PeerId, Seq},
+    limits,
+    metrics::Metric,
+    pin::PinPhase,
+    state::query::{self, Stored},
+    status::PhaseSet,
+};
 
 use crate::{
     config::{Disk, DiskMetric},
     ipfs::{IpfsError, SharedIpfs},
     monitor::{Ping, wall_clock},
     status::StatusTables,
+    storage::StateStore,
 };
 
 /// What is told, and how long it counts.
@@ -49,13 +59,34 @@ impl Settings {
     }
 }
 
+/// What pins take together, in bytes, as far as that is known.
+pub type Sizes = Arc<dyn Fn(Vec<Seq>) -> BoxFuture<'static, u64> + Send + Sync>;
+
+/// The sizes that the state knows.
+#[must_use]
+pub fn sizes(state: &StateStore) -> Sizes {
+    let state = state.clone();
+    Arc::new(move |seqs| {
+        let state = state.clone();
+        Box::pin(async move {
+            let read = state.read(move |s| {
+                let stored = query::stored_many(s, &seqs)?;
+                let pins = stored.into_iter().filter_map(Stored::live);
+                Ok(pins.fold(0u64, |all, pin| all.saturating_add(pin.spec.size)))
+            });
+            // What cannot be read now is counted the next time.
+            read.await.unwrap_or_default()
+        })
+    })
+}
+
 /// Takes metrics.
-#[derive(Debug)]
 pub(super) struct Sampler {
     pub(super) settings: Settings,
     pub(super) local: PeerId,
     pub(super) ipfs: SharedIpfs,
     pub(super) tables: StatusTables,
+    pub(super) sizes: Sizes,
 }
 
 impl Sampler {
@@ -106,7 +137,13 @@ impl Sampler {
         };
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let measured: Result<(u64, i64), IpfsError> = match disk.metric {
-            DiskMetric::FreeSpace => self.ipfs.free().await.map(|free| (free, signed(free))),
+            DiskMetric::FreeSpace => match self.ipfs.free().await {
+                Ok(free) => Ok((
+                    free,
+                    signed(free).saturating_sub(signed(self.committed().await)),
+                )),
+                Err(e) => Err(e),
+            },
             DiskMetric::RepoSize => {
                 let stat = self.ipfs.repo_stat().await;
                 stat.map(|stat| (stat.repo_size, -signed(stat.repo_size)))
@@ -128,6 +165,20 @@ impl Sampler {
                 }
             }
         })
+    }
+
+    /// What the pins that this peer is still to fetch will take: however long they wait, the room is
+    /// theirs. Those that failed are not counted: they may never come.
+    async fn committed(&self) -> u64 {
+        let waiting = PhaseSet::from([PinPhase::PinQueued, PinPhase::Pinning]);
+        let seqs = self.tables.read_own(|own| {
+            let content = own.content();
+            content.page(&waiting, Seq::default(), limits::COMMITTED_PINS_MAX)
+        });
+        if seqs.is_empty() {
+            return 0;
+        }
+        (self.sizes)(seqs).await
     }
 
     fn pin_queue(&self) -> Option<Metric> {

@@ -143,7 +143,13 @@ fn sampler(ipfs: &Arc<Scripted>, metric: DiskMetric) -> Sampler {
         tables: tables(&local),
         local,
         ipfs: ipfs.clone(),
+        sizes: hundred_each(),
     }
+}
+
+/// Of pins that take a hundred bytes each.
+fn hundred_each() -> Sizes {
+    Arc::new(|seqs| Box::pin(std::future::ready(100 * seqs.len() as u64)))
 }
 
 fn tables(peer: &PeerId) -> StatusTables {
@@ -256,11 +262,30 @@ impl Peer {
             settings,
             &self.net,
             &ipfs,
-            &tables,
+            (&tables, hundred_each()),
             &self.monitor,
             &mut self.workers,
         );
     }
+}
+
+#[tokio::test]
+async fn room_is_not_offered_twice_to_what_is_still_to_come() {
+    let sampler = sampler(&Scripted::new(300), DiskMetric::FreeSpace);
+    for (seq, phase) in [
+        (1, PinPhase::PinQueued),
+        (2, PinPhase::Pinning),
+        (3, PinPhase::Pinned),
+        (4, PinPhase::PinError),
+    ] {
+        sampler.tables.set(Seq(seq), phase, None);
+    }
+    let taken = sampler.take(Kind::Disk).await;
+    // What is free is shown; what is not promised yet counts.
+    assert_eq!((taken[0].value.as_str(), taken[0].weight), ("700", 500));
+    sampler.tables.set(Seq(1), PinPhase::Pinned, None);
+    sampler.tables.set(Seq(2), PinPhase::Pinned, None);
+    assert_eq!(sampler.take(Kind::Disk).await[0].weight, 700);
 }
 
 #[tokio::test]

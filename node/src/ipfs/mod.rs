@@ -17,7 +17,9 @@ pub mod kubo;
 pub(crate) mod read;
 #[cfg(test)]
 mod scripted;
+pub(crate) mod secured;
 pub(crate) mod tar;
+pub(crate) mod upload;
 pub(crate) mod walk;
 
 /// Why a call to the IPFS node failed.
@@ -149,6 +151,12 @@ pub trait IpfsNode: Send + Sync + fmt::Debug {
             "this IPFS node collects no garbage",
         ))))
     }
+    /// Whether its own store has a block.
+    fn has_block(&self, _cid: Cid) -> BoxFuture<'_, Result<bool, IpfsError>> {
+        Box::pin(std::future::ready(Err(IpfsError::Unsupported(
+            "this IPFS node does not tell what it has",
+        ))))
+    }
     /// The blocks of its store, as plain bytes: their files do not say what else they are.
     fn blocks(&self) -> BoxFuture<'_, Result<IpfsStream<Cid>, IpfsError>> {
         Box::pin(std::future::ready(Err(IpfsError::Unsupported(
@@ -167,6 +175,20 @@ pub trait IpfsNode: Send + Sync + fmt::Debug {
     fn swarm_peers(&self) -> BoxFuture<'_, Result<Vec<PeerId>, IpfsError>>;
     /// Stores blocks durably; resolves when they are.
     fn block_put(&self, blocks: Vec<(Cid, Bytes)>) -> BoxFuture<'_, Result<(), IpfsError>>;
+    /// Blocks of an upload follow; its number for the two calls below. See [`upload::Upload`].
+    fn begin_upload(&self) -> u64 {
+        0
+    }
+    /// As [`Self::block_put`], for an upload.
+    fn block_put_for(
+        &self,
+        _upload: u64,
+        blocks: Vec<(Cid, Bytes)>,
+    ) -> BoxFuture<'_, Result<(), IpfsError>> {
+        self.block_put(blocks)
+    }
+    /// No more blocks of the upload come. If it is not complete, nobody needs those that have.
+    fn end_upload(&self, _upload: u64, _complete: bool) {}
     /// One block, from the local store or the network.
     fn block_get(&self, cid: Cid) -> BoxFuture<'_, Result<Bytes, IpfsError>>;
     /// Resolves a path to the CID it names.

@@ -109,9 +109,13 @@ pub(crate) fn refs(node: &Node, root: Cid, depth_max: usize, unique: bool) -> Ip
     below.boxed()
 }
 
-/// All blocks of a DAG, the root first, each one once.
-pub(crate) fn blocks(node: &Node, root: Cid) -> IpfsStream<(Cid, Bytes)> {
-    let all = walked(Walk::new(node, root, usize::MAX), true);
+/// All blocks of a DAG, the root first; each one once if `unique`.
+pub(crate) fn blocks(node: &Node, root: Cid, unique: bool) -> IpfsStream<(Cid, Bytes)> {
+    let walk = Walk {
+        unique,
+        ..Walk::new(node, root, usize::MAX)
+    };
+    let all = walked(walk, true);
     all.map_ok(|(cid, _, block)| (cid, block.unwrap_or_default()))
         .boxed()
 }

@@ -7,11 +7,14 @@ use tokio::sync::mpsc;
 
 use super::{error::StartError, node_ipfs::NodeIpfs};
 use crate::{
-    api::{self, ApiConfig, Backend, Metrics, ProcessMeter, ProxiedNode, ProxyConfig, Server, Tls},
+    api::{
+        self, ApiConfig, Backend, GatewayConfig, Metrics, ProcessMeter, ProxiedNode, ProxyConfig,
+        Server, Tls,
+    },
     cluster::Cluster,
-    config::{Config, HttpServer},
+    config::{Config, HttpServer, Ipfs, Proxy},
     env::Env,
-    ipfs::http::HttpClient,
+    ipfs::{http::HttpClient, secured::Secured},
     net::{self, HttpHost, HttpStreams, Net, PeerStream, Proto, SecretBytes},
 };
 
@@ -22,6 +25,9 @@ pub(super) struct Servers {
     pub(super) pinning: Option<Server>,
     pub(super) proxy: Option<Server>,
     pub(super) metrics: Option<Server>,
+    /// The embedded IPFS node's own.
+    pub(super) gateway: Option<Server>,
+    pub(super) ipfs_rpc: Option<Server>,
     /// Libp2p hosts of the APIs' own, as long as they are served.
     hosts: Vec<HttpHost>,
 }
@@ -68,19 +74,10 @@ pub(super) async fn serve(
         None => None,
     };
     let proxy = match &config.proxy {
-        Some(proxy) => {
-            let node = match &ipfs.embedded {
-                Some(_) => ProxiedNode::Embedded,
-                None => ProxiedNode::Http(HttpClient::new(env.connect.clone(), proxy.node.clone())),
-            };
-            let proxy =
-                ProxyConfig::new(proxy, node).map_err(|e| StartError::Config(e.to_string()))?;
-            let server = api::serve_proxy(proxy, env, backend, &metrics).await?;
-            tracing::info!(addresses = ?server.addresses(), "IPFS proxy listens");
-            Some(server)
-        }
+        Some(proxy) => Some(serve_proxy(proxy, env, backend, ipfs, &metrics).await?),
         None => None,
     };
+    let (gateway, ipfs_rpc) = of_embedded(config, env, ipfs, &metrics).await?;
     let metrics = if config.metrics.enabled {
         let server = api::serve_metrics(&config.metrics.listen, env, &metrics).await?;
         tracing::info!(addresses = ?server.addresses(), "metrics are served");
@@ -93,8 +90,70 @@ pub(super) async fn serve(
         pinning,
         proxy,
         metrics,
+        gateway,
+        ipfs_rpc,
         hosts,
     })
+}
+
+/// The proxy in front of the IPFS node that there is.
+async fn serve_proxy(
+    proxy: &Proxy,
+    env: &Env,
+    backend: Arc<dyn Backend>,
+    ipfs: &NodeIpfs,
+    metrics: &Metrics,
+) -> Result<Server, StartError> {
+    let node = match &ipfs.embedded {
+        Some(_) => ProxiedNode::Embedded,
+        None => ProxiedNode::Http(node_client(proxy, env)?),
+    };
+    let proxy = ProxyConfig::new(proxy, node).map_err(|e| StartError::Config(e.to_string()))?;
+    let server = api::serve_proxy(proxy, env, backend, metrics).await?;
+    tracing::info!(addresses = ?server.addresses(), "IPFS proxy listens");
+    Ok(server)
+}
+
+/// The gateway and the RPC of an embedded IPFS node, where they are wanted.
+async fn of_embedded(
+    config: &Config,
+    env: &Env,
+    ipfs: &NodeIpfs,
+    metrics: &Metrics,
+) -> Result<(Option<Server>, Option<Server>), StartError> {
+    let (Ipfs::Embedded(wanted), Some(node)) = (&config.ipfs, &ipfs.embedded) else {
+        return Ok((None, None));
+    };
+    let mut gateway = None;
+    if !wanted.gateway_listen.is_empty() {
+        let config = GatewayConfig {
+            listen: wanted.gateway_listen.clone(),
+            hosts: wanted.gateway_hosts.clone(),
+        };
+        let server = api::serve_gateway(config, env, ipfs.node.clone(), metrics).await?;
+        tracing::info!(addresses = ?server.addresses(), "IPFS gateway listens");
+        gateway = Some(server);
+    }
+    let mut rpc = None;
+    if !wanted.rpc_listen.is_empty() {
+        let served = api::serve_ipfs_rpc(&wanted.rpc_listen, env, node.clone(), metrics);
+        let server = served.await?;
+        tracing::info!(addresses = ?server.addresses(), "IPFS RPC listens");
+        rpc = Some(server);
+    }
+    Ok((gateway, rpc))
+}
+
+/// What calls the node behind the proxy.
+fn node_client(proxy: &Proxy, env: &Env) -> Result<HttpClient, StartError> {
+    let mut connect = env.connect.clone();
+    if proxy.node_https {
+        let secured = Secured::trusting_system(connect);
+        connect = Arc::new(secured.map_err(|why| {
+            StartError::Config(format!("api.ipfsproxy.node_https is true, but {why}"))
+        })?);
+    }
+    Ok(HttpClient::new(connect, proxy.node.clone()))
 }
 
 /// As configured, with its certificate read.
@@ -142,8 +201,9 @@ fn accepted(streams: mpsc::Receiver<PeerStream>) -> api::Connections {
 
 impl Servers {
     pub(super) async fn shutdown(self) {
+        let own = [self.gateway, self.ipfs_rpc];
         let all = [self.rest, self.pinning, self.proxy, self.metrics];
-        for server in all.into_iter().flatten() {
+        for server in all.into_iter().chain(own).flatten() {
             server.shutdown().await;
         }
         drop(self.hosts);

@@ -30,6 +30,10 @@ pub struct Addresses {
     pub metrics: Vec<Addr>,
     /// The Pinning Service API.
     pub pinning: Vec<Addr>,
+    /// The gateway of an embedded IPFS node.
+    pub gateway: Vec<Addr>,
+    /// The RPC of an embedded IPFS node.
+    pub ipfs_rpc: Vec<Addr>,
     /// The cluster's swarm, with `/p2p/`.
     pub swarm: Vec<Multiaddr>,
 }
@@ -90,6 +94,8 @@ impl RunningNode {
             proxy: of(&self.servers.proxy),
             metrics: of(&self.servers.metrics),
             pinning: of(&self.servers.pinning),
+            gateway: of(&self.servers.gateway),
+            ipfs_rpc: of(&self.servers.ipfs_rpc),
             swarm: self.net.listen_addresses(),
         }
     }

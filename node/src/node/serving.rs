@@ -83,6 +83,7 @@ pub(super) fn spawn(parts: Serving<'_>, workers: &mut Workers) {
 /// What starts after the recovery.
 struct Acting {
     informer: informer::Settings,
+    sizes: informer::Sizes,
     tracking: TrackerParts,
     inbox: Inbox,
     reports: mpsc::Receiver<GoneReport>,
@@ -102,6 +103,7 @@ impl Acting {
         let (gone, reports) = mpsc::channel(limits::SERVING_GONE_MAX);
         Self {
             informer: informer_settings(config),
+            sizes: informer::sizes(consensus.state()),
             tracking: TrackerParts {
                 me: parts.net.local_peer().clone(),
                 cluster: parts.identity.cluster,
@@ -148,7 +150,7 @@ impl Acting {
             self.informer,
             net,
             &self.ipfs,
-            tables,
+            (tables, self.sizes),
             &monitor,
             &mut workers,
         );

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ipfs_cluster_protocol::{id::Cid, pin::Replication, status::TableId};
-use multiaddr::Multiaddr;
+use multiaddr::{Multiaddr, Protocol};
 use tokio::sync::mpsc;
 
 use super::{apis, error::StartError, join, node_ipfs::NodeIpfs, running::RunningNode, serving};
@@ -134,11 +134,9 @@ async fn net_config(config: &Config, env: &Env, options: &StartOptions) -> NetCo
     let cluster = &config.cluster;
     let key = config.identity.private_key.expose().clone();
     let known = read_peerstore(env, cluster.peerstore.clone()).await;
-    let bootstrap = cluster
-        .peer_addresses
-        .iter()
-        .chain(&options.bootstrap)
-        .chain(&known);
+    // An address that names no peer is asked who it is when this one joins.
+    let named = options.bootstrap.iter().filter(|a| names_peer(a));
+    let bootstrap = cluster.peer_addresses.iter().chain(named).chain(&known);
     NetConfig {
         psk: cluster.secret.as_ref().map(|psk| *psk.expose()),
         listen: cluster.listen.clone(),
@@ -151,6 +149,10 @@ async fn net_config(config: &Config, env: &Env, options: &StartOptions) -> NetCo
         mdns: cluster.mdns,
         ..NetConfig::new(net::SecretBytes::new(key))
     }
+}
+
+fn names_peer(address: &Multiaddr) -> bool {
+    matches!(address.iter().last(), Some(Protocol::P2p(_)))
 }
 
 /// Addresses from the last run; a file that cannot be read is only a warning.

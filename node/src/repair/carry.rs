@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use ipfs_cluster_protocol::{
+    command::Command,
     id::{PeerId, Seq},
     mutation::{Mutation, planted},
     pin::Pin,
@@ -56,6 +57,7 @@ impl Carrier<'_> {
         match step {
             Step::Make(command) => {
                 tracing::debug!(?urgency, ?command, "a pin gets new places");
+                self.promise(&command, pins);
                 self.propose(*command).await
             }
             Step::Release(question) => {
@@ -72,7 +74,20 @@ impl Carrier<'_> {
         }
     }
 
-    async fn propose(&self, command: ipfs_cluster_protocol::command::Command) -> bool {
+    /// The room that the pin's new peers need is promised to it, as to a pin of a user.
+    fn promise(&self, command: &Command, pins: &BTreeMap<Seq, &Pin>) {
+        if let Command::Place {
+            seq, allocations, ..
+        } = command
+            && let Some(pin) = pins.get(seq)
+        {
+            let new = |peer: &&PeerId| !pin.allocations.contains(peer);
+            let new: Vec<PeerId> = allocations.iter().filter(new).cloned().collect();
+            self.leader.reserve(&new, pin.spec.size);
+        }
+    }
+
+    async fn propose(&self, command: Command) -> bool {
         match self.leader.propose_own(command).await {
             Ok(_) => true,
             // The pin changed meanwhile: the next round looks at it again.

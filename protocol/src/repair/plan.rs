@@ -11,7 +11,7 @@ use crate::{
     command::Command,
     id::{PeerId, Rev, Seq},
     pin::Pin,
-    placement::{self, CandidateView, PlacementError, PlacementRequest},
+    placement::{self, CandidateView, PlacementError, PlacementRequest, Promised},
 };
 
 /// What a plan is made from.
@@ -104,6 +104,8 @@ pub fn plan(pins: &[Pin], situation: &Situation<'_>, departed: bool, budget: usi
     }
     needs.sort_by_key(|(pin, need)| (need.urgency, need.up.len(), pin.seq));
     let mut left = budget;
+    // What this plan gives to a peer is promised to it for what follows.
+    let mut view = situation.view.clone();
     for (pin, need) in &needs {
         if !situation.permits(need.urgency) {
             plan.waiting.push((pin.seq, need.urgency));
@@ -111,8 +113,13 @@ pub fn plan(pins: &[Pin], situation: &Situation<'_>, departed: bool, budget: usi
             plan.ask(pin, need);
         } else if left == 0 {
             plan.waiting.push((pin.seq, need.urgency));
-        } else if plan.make(pin, need, situation) {
-            left -= 1;
+        } else {
+            view = view.needing(pin.spec.size);
+            let added = plan.make(pin, need, situation, &view);
+            left -= usize::from(!added.is_empty());
+            for peer in &added {
+                view.promise(peer, Promised::to(pin.spec.size));
+            }
         }
     }
     plan.steps.sort_by_key(|(urgency, _)| *urgency);
@@ -120,8 +127,14 @@ pub fn plan(pins: &[Pin], situation: &Situation<'_>, departed: bool, budget: usi
 }
 
 impl RepairPlan {
-    /// Adds replacements; false where nobody can take one.
-    fn make(&mut self, pin: &Pin, need: &Need, situation: &Situation<'_>) -> bool {
+    /// Adds replacements; none where nobody has room for one.
+    fn make(
+        &mut self,
+        pin: &Pin,
+        need: &Need,
+        situation: &Situation<'_>,
+        view: &CandidateView,
+    ) -> Vec<PeerId> {
         let request = PlacementRequest {
             cid: &pin.spec.cid,
             replication: pin.spec.replication,
@@ -129,7 +142,7 @@ impl RepairPlan {
             current: &need.staying,
             excluded: &need.leaving,
         };
-        let added = placement::more(&request, &need.staying, need.missing, situation.view);
+        let added = placement::more(&request, &need.staying, need.missing, view);
         if added.is_empty() {
             let error = PlacementError::NotEnoughPeers {
                 needed: need.minimum.saturating_sub(need.staying.len()),
@@ -141,15 +154,15 @@ impl RepairPlan {
             if need.urgency == Urgency::Draining {
                 self.ask(pin, need);
             }
-            return false;
+            return added;
         }
         let members = |peer: &&PeerId| situation.member(peer).is_some();
         let mut allocations: Vec<_> = pin.allocations.iter().filter(members).cloned().collect();
-        allocations.extend(added);
+        allocations.extend(added.iter().cloned());
         let command = place(pin, allocations);
         self.steps
             .push((need.urgency, Step::Make(Box::new(command))));
-        true
+        added
     }
 
     fn ask(&mut self, pin: &Pin, need: &Need) {

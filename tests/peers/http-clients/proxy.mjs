@@ -1,4 +1,4 @@
-// Kubo's JavaScript client, on the IPFS proxy: node proxy.mjs URL
+// Kubo's JavaScript client, on the IPFS proxy or an IPFS node: node proxy.mjs URL NOT_PINNED
 import assert from 'node:assert/strict'
 import { create, CID } from 'kubo-rpc-client'
 
@@ -25,7 +25,7 @@ assert.equal(Buffer.from(await ipfs.block.get(block)).toString(), 'a block')
 const other = (await ipfs.add('another', { pin: false })).cid
 assert.deepEqual(await collect(ipfs.pin.addAll([other])).then(l => l.map(String)), [String(other)])
 await ipfs.pin.rm(cid)
-await assert.rejects(ipfs.pin.rm(cid), /not part of the pinset/)
+await assert.rejects(ipfs.pin.rm(cid), error => error.message.includes(process.argv[3]))
 await assert.rejects(collect(ipfs.pin.ls({ paths: cid })), /is not pinned/)
 const stat = await ipfs.repo.stat()
 assert.ok(stat.repoSize > 0n && stat.storageMax > 0n)

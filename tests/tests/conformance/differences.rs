@@ -114,16 +114,6 @@ const SKIPPED: &[Skipped] = &[
     (
         "rest-plain",
         &[
-            "add-shard", "allocations-filter-meta", "allocations-filter-clusterdag", "allocations-filter-shard",
-            "allocations-filter-two", "pins-filter-sharded", "al-meta", "unpin-clusterdag", "unpin-shard",
-            "repin-shard-as-data", "pin-update-meta", "status-meta", "status-shard", "recover-meta-local", "unpin-meta",
-        ],
-        "the Go program's last shard has one block more, a folder around the file, so that its CID and the list's are others; \
-         the first shards are the same, and a story of our own tells of all this",
-    ),
-    (
-        "rest-plain",
-        &[
             "status-pin-error", "status-all-filter-pin_error", "status-all-filter-error-local", "recover-pin-error",
             "recover-all-errors", "recover-all-local", "status-after-recover",
         ],
@@ -154,7 +144,7 @@ const SKIPPED: &[Skipped] = &[
     ),
     (
         "rest-crdt",
-        &["crdt-peer-rm", "crdt-peer-add", "crdt-add-shard", "crdt-alloc-shards", "crdt-pins-shards"],
+        &["crdt-peer-rm", "crdt-peer-add"],
         "there is no CRDT here",
     ),
     ("proxy-plain", &["add-nocopy"], "adding without copying is not possible"),

@@ -48,6 +48,8 @@ impl Kubo {
         let mut child = Command::new(python)
             .arg(script)
             .arg(folder.path().join("repo"))
+            // It writes a log where it stands.
+            .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,10 +1,17 @@
 //! What is added is read back, through whichever peer.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, process::Command,
+    time::Duration,
+};
 
-use ipfs_cluster_tests::{Cluster, Setup, binary, random};
+use ipfs_cluster_tests::{Cluster, Setup, binary, random, until};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::tell;
+
+/// How long what is on its way may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A tree of every kind of entry.
 fn plant(root: &Path) {
@@ -164,6 +171,47 @@ fn what_is_unpinned_is_collected_on_every_peer() {
         assert_eq!(stored(peer).await * 2, both, "{out}");
         let kept = crate::cat(&cluster.peers[1], &roots[0]).await;
         assert!(kept == fs::read(&paths[0]).unwrap());
+    });
+}
+
+#[test]
+fn what_a_broken_upload_has_left_is_garbage_at_once() {
+    tell(async {
+        let cluster = Cluster::start(Setup::of(2)).await;
+        let peer = &cluster.peers[0];
+        let kept = crate::add(peer, "", &random(300_000)).await;
+        let before = stored(peer).await;
+        let part = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+        let head = "POST /add HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\
+                    Content-Type: multipart/form-data; boundary=B\r\n\r\n";
+        let mut stream = TcpStream::connect(("127.0.0.1", peer.rest_port()))
+            .await
+            .unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(part.as_bytes()).await.unwrap();
+        stream.write_all(&random(5_000_000)).await.unwrap();
+        let grown = || async {
+            let now = stored(peer).await;
+            // More than one of the two can have of it.
+            match now > before + 6_000_000 {
+                true => Ok(()),
+                false => Err(format!("{now}, {before} before")),
+            }
+        };
+        until("blocks of the upload at both peers", LIMIT, grown).await;
+        drop(stream);
+        let collected = || async {
+            let answer = peer
+                .rest("POST", "/ipfs/gc")
+                .await
+                .map_err(|e| e.to_string())?;
+            match stored(peer).await == before {
+                true => Ok(()),
+                false => Err(answer.text()),
+            }
+        };
+        until("nothing of it", LIMIT, collected).await;
+        assert_eq!(crate::cat(&cluster.peers[1], &kept).await.len(), 300_000);
     });
 }
 

@@ -27,6 +27,21 @@ fn dev_is_ready_by_itself_and_stops_at_a_signal() {
             .await;
         }
     });
+    tell(async {
+        // Each has an IPFS node with an RPC and a gateway of its own.
+        let peer = &dev.peers[0];
+        let added = http::upload(peer.ipfs_rpc_port(), "/api/v0/add?cid-version=1", b"mine").await;
+        let added = added.unwrap().json::<serde_json::Value>().unwrap();
+        let path = format!("/ipfs/{}", added["Hash"].as_str().unwrap());
+        let shown = http::request(peer.gateway_port(), "GET", &path).await;
+        assert_eq!(shown.unwrap().text(), "mine");
+        let listed = http::request(peer.rest_port(), "GET", "/allocations").await;
+        assert_eq!(
+            listed.unwrap().status,
+            204,
+            "the cluster pins nothing of it"
+        );
+    });
     assert!(dev.interrupt().success());
     assert!(!dev.folder().join("peer1/addresses.json").exists());
 }

@@ -2,10 +2,15 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use http::{HeaderMap, Request, header};
-use ipfs_cluster_protocol::{api::query::Query, content::path::ContentPath, id::Cid};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use ipfs_cluster_protocol::{
+    api::query::{Query, escape},
+    content::path::ContentPath,
+    id::Cid,
+};
 
-use super::super::rest::unescape;
+use super::codecs::Codec;
+use crate::api::{http::reply::Reply, rest::unescape};
 
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub(super) enum Format {
     Car,
     /// Files, in an archive.
     Tar,
+    /// One block of this codec, as it is.
+    Codec(&'static Codec),
 }
 
 /// How much of a DAG an archive holds.
@@ -75,8 +82,13 @@ pub(super) struct Asked {
     pub(super) target: (String, String),
     pub(super) format: Format,
     pub(super) scope: Scope,
-    /// Bytes of the file that an archive is to hold: first, and last or to the end.
-    pub(super) bytes: Option<(u64, Option<u64>)>,
+    /// Bytes of the file that an archive is to hold: first, and last or to the end; those below 0
+    /// count from its end.
+    pub(super) bytes: Option<(i64, Option<i64>)>,
+    /// An archive holds a block as often as it is met.
+    pub(super) repeats: bool,
+    /// Only what is here already.
+    pub(super) cached_only: bool,
     pub(super) range: Option<Range>,
     /// To be saved rather than shown.
     pub(super) download: bool,
@@ -101,8 +113,19 @@ impl Asked {
             "car" => Format::Car,
             "tar" => Format::Tar,
             "" => accepted(accept),
-            other => return Err(format!("unsupported format {other:?}: raw, car or tar")),
+            other => match Codec::by_name(other) {
+                Some(codec) => Format::Codec(codec),
+                None => {
+                    return Err(format!(
+                        "unsupported format {other:?}: raw, car, tar, json, cbor, dag-json or \
+                         dag-cbor"
+                    ));
+                }
+            },
         };
+        if !matches!(query.get("car-version"), "" | "1") {
+            return Err("only car-version 1 is made".to_owned());
+        }
         let scope = match query.get("dag-scope") {
             "block" => Scope::Block,
             "entity" => Scope::Entity,
@@ -129,6 +152,9 @@ impl Asked {
                 scope
             },
             bytes,
+            repeats: repeats(&query, accept),
+            cached_only: text(header::CACHE_CONTROL)
+                .is_some_and(|v| v.split(',').any(|v| v.trim() == "only-if-cached")),
             range: text(header::RANGE).and_then(Range::read),
             download: query.get("download") == "true",
             filename: query.get("filename").to_owned(),
@@ -138,7 +164,8 @@ impl Asked {
     /// Tells archives apart that hold other parts of the same DAG.
     pub(super) fn variant(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.scope, self.bytes, super::text(&self.path)).hash(&mut hasher);
+        let parts = (self.scope, self.bytes, self.repeats);
+        (parts, super::text(&self.path)).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -155,6 +182,11 @@ impl Asked {
         }
     }
 
+    /// Whether the client names what it is shown.
+    pub(super) fn is_named(&self) -> bool {
+        !self.filename.is_empty()
+    }
+
     /// What something is saved as: the name asked for, or the CID with an ending.
     pub(super) fn save_as(&self, cid: &Cid, ending: &str) -> String {
         match &self.filename {
@@ -162,6 +194,26 @@ impl Asked {
             name => name.clone(),
         }
     }
+}
+
+/// Where `/ipfs/?uri=ipfs://CID/…` leads, as browsers that were told to open such addresses ask.
+pub(super) fn by_uri(uri: &Uri) -> Option<Reply> {
+    if uri.path() != "/ipfs/" {
+        return None;
+    }
+    let query = Query::parse(uri.query().unwrap_or_default());
+    let path = query.get("uri").strip_prefix("ipfs://")?;
+    let path = ContentPath::parse(path).ok()?;
+    let names = path
+        .names
+        .iter()
+        .map(|name| escape(name).replace('+', "%20"));
+    let parts: Vec<String> = [path.root.to_string()].into_iter().chain(names).collect();
+    let location = HeaderValue::from_str(&format!("/ipfs/{}", parts.join("/"))).ok()?;
+    let mut reply = Reply::default();
+    *reply.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    reply.headers_mut().insert(header::LOCATION, location);
+    Some(reply)
 }
 
 /// The first form among those accepted that is not what browsers ask for.
@@ -173,19 +225,42 @@ fn accepted(accept: &str) -> Format {
         "application/vnd.ipld.car" => Some(Format::Car),
         "application/x-tar" => Some(Format::Tar),
         "text/html" | "*/*" => Some(Format::UnixFs),
-        _ => None,
+        other => Codec::by_media_type(other).map(Format::Codec),
     });
     format.unwrap_or(Format::UnixFs)
 }
 
-/// `FROM:TO` or `FROM:*`, both counted from the start.
-fn entity_bytes(text: &str) -> Option<(u64, Option<u64>)> {
-    let (from, to) = text.split_once(':')?;
-    let from = from.parse().ok()?;
-    match to {
-        "*" => Some((from, None)),
-        to => Some((from, Some(to.parse().ok().filter(|to| *to >= from)?))),
+/// Whether an archive is to repeat blocks: the query, or the parameter of the accepted type.
+fn repeats(query: &Query, accept: &str) -> bool {
+    match query.get("car-dups") {
+        "" => accept
+            .split(',')
+            .filter(|kind| kind.trim().starts_with("application/vnd.ipld.car"))
+            .any(|kind| kind.split(';').any(|part| part.trim() == "dups=y")),
+        text => text == "y",
     }
+}
+
+/// `FROM:TO` or `FROM:*`; a number below 0 counts from the end. One that is known to lie before the
+/// other must not be the larger.
+fn entity_bytes(text: &str) -> Option<(i64, Option<i64>)> {
+    let (from, to) = text.split_once(':')?;
+    let from: i64 = from.parse().ok()?;
+    let to: i64 = match to {
+        "*" => return Some((from, None)),
+        to => to.parse().ok()?,
+    };
+    let comparable = (from < 0) == (to < 0);
+    (!comparable || from <= to).then_some((from, Some(to)))
+}
+
+/// Such bytes of a file of so many: first, and last or to the end.
+pub(super) fn from_start((from, to): (i64, Option<i64>), size: u64) -> (u64, Option<u64>) {
+    let place = |at: i64| match u64::try_from(at) {
+        Ok(at) => at,
+        Err(_) => size.saturating_sub(at.unsigned_abs()),
+    };
+    (place(from), to.map(place))
 }
 
 /// Whether the client says that it has this already.
@@ -221,6 +296,15 @@ mod tests {
         assert_eq!(format(""), Ok(Format::Car));
         assert_eq!(format("?format=raw"), Ok(Format::Raw));
         assert!(format("?format=x").is_err());
+        let json = format("?format=dag-json").unwrap();
+        assert!(matches!(json, Format::Codec(c) if c.name == "dag-json"));
+        let repeats = |query: &str, accept| {
+            let asked = asked(&format!("/ipfs/{CID}{query}"), &[("accept", accept)]);
+            asked.unwrap().repeats
+        };
+        let twice = "application/vnd.ipld.car; version=1; order=dfs; dups=y";
+        assert!(repeats("", twice) && repeats("?format=car", twice));
+        assert!(!repeats("?car-dups=n", twice) && repeats("?car-dups=y", "*/*"));
         let browser = [("accept", "text/html,application/xml;q=0.9,*/*;q=0.8")];
         let browser = asked(&format!("/ipfs/{CID}/a%20b/"), &browser).unwrap();
         assert_eq!((browser.format, browser.slash), (Format::UnixFs, true));
@@ -255,9 +339,38 @@ mod tests {
         assert_eq!(query("").unwrap().scope, Scope::All);
         let part = query("entity-bytes=5:*").unwrap();
         assert_eq!((part.scope, part.bytes), (Scope::Entity, Some((5, None))));
-        for bad in ["dag-scope=x", "entity-bytes=5", "entity-bytes=9:3"] {
+        let end = query("entity-bytes=-5:-2").unwrap().bytes.unwrap();
+        assert_eq!(from_start(end, 100), (95, Some(98)));
+        assert_eq!(from_start((-200, Some(-3)), 100), (0, Some(97)));
+        assert_eq!(from_start((7, None), 100), (7, None));
+        assert!(query("entity-bytes=9:-3").is_ok());
+        for bad in [
+            "dag-scope=x",
+            "entity-bytes=5",
+            "entity-bytes=9:3",
+            "entity-bytes=-3:-9",
+            "entity-bytes=a:b",
+            "car-version=2",
+        ] {
             assert!(query(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_of_its_scheme_leads_to_its_path() {
+        let to = |query: &str| {
+            let uri = format!("/ipfs/?uri={query}").parse().unwrap();
+            let reply = by_uri(&uri)?;
+            Some(
+                reply.headers()[header::LOCATION]
+                    .to_str()
+                    .unwrap()
+                    .to_owned(),
+            )
+        };
+        let found = to(&format!("ipfs%3A%2F%2F{CID}%2Fa%20b"));
+        assert_eq!(found, Some(format!("/ipfs/{CID}/a%20b")));
+        assert!(to("http://example.org").is_none() && to("ipfs://x").is_none());
     }
 
     #[test]

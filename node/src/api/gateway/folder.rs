@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Rises when the pages look otherwise.
-const LOOK: u32 = 1;
+const LOOK: u32 = 2;
 
 /// To the same path with a slash, so that the links of the page lead into the folder.
 pub(super) fn redirect(asked: &Asked) -> Reply {
@@ -64,7 +64,8 @@ pub(super) async fn page(
     let more = entries.len() > GATEWAY_ENTRIES_MAX;
     entries.truncate(GATEWAY_ENTRIES_MAX);
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    let page = render(&asked.path_text(), &entries, more);
+    let has_parent = !asked.path.names.is_empty();
+    let page = render((&asked.path_text(), has_parent), &entries, more);
     let len = Some(page.len() as u64);
     let mut answer = Answer::new("text/html; charset=utf-8", etag, len);
     answer.cache = LISTED;
@@ -72,12 +73,15 @@ pub(super) async fn page(
     Ok(answer.whole())
 }
 
-fn render(path: &str, entries: &[ContentEntry], more: bool) -> String {
+fn render((path, has_parent): (&str, bool), entries: &[ContentEntry], more: bool) -> String {
     let title = html(path);
     let mut page = format!(
         "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"><title>{title}</title></head><body>\n\
-         <h1>{title}</h1>\n<table>\n<tr><td><a href=\"..\">..</a></td><td></td></tr>\n"
+         <h1>Index of {title}</h1>\n<table>\n"
     );
+    if has_parent {
+        page.push_str("<tr><td><a href=\"..\">..</a></td><td></td><td></td></tr>\n");
+    }
     for entry in entries {
         let link = escape(&entry.name).replace('+', "%20");
         let slash = if entry.kind == ContentKind::Directory {
@@ -89,8 +93,9 @@ fn render(path: &str, entries: &[ContentEntry], more: bool) -> String {
             ContentKind::File => entry.size.to_string(),
             ContentKind::Directory | ContentKind::Symlink => String::new(),
         };
+        let cid = entry.cid.map(|cid| cid.to_string()).unwrap_or_default();
         page.push_str(&format!(
-            "<tr><td><a href=\"./{link}{slash}\">{}{slash}</a></td><td>{size}</td></tr>\n",
+            "<tr><td><a href=\"./{link}{slash}\">{}{slash}</a></td><td>{cid}</td><td>{size}</td></tr>\n",
             html(&entry.name)
         ));
     }
@@ -127,7 +132,7 @@ mod tests {
             mtime: None,
             mtime_nsecs: None,
         };
-        let page = render("/ipfs/x/<i>", &[entry], true);
+        let page = render(("/ipfs/x/<i>", true), &[entry], true);
         assert!(!page.contains("<b a") && !page.contains("<i>"), "{page}");
         assert!(
             page.contains("href=\"./%3Cb%20a%3D%22%27%26%3F%23/\""),

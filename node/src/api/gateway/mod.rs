@@ -2,12 +2,17 @@
 //! check what they get (`raw` blocks, `car` archives). After the HTTP gateway specifications of
 //! `specs.ipfs.tech`: path gateway, trustless gateway.
 //!
-//! [`asked`] reads the request, [`folder`] lists folders; this file answers.
+//! [`asked`] reads the request, [`way`] finds what it asks for, [`folder`] lists folders; this file
+//! answers. [`server`] serves it on listeners of its own, [`subdomain`] under a host name per root.
 
 mod asked;
+mod codecs;
 mod folder;
+mod server;
+mod subdomain;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,13 +21,17 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use ipfs_cluster_protocol::{
     api::content::{ContentEntry, ContentKind},
-    content::{DAG_CBOR, DAG_JSON, DAG_PB, RAW, car, list::describe, path::ContentPath},
+    content::{DAG_PB, RAW, car, hash::inlined, list::describe, path::ContentPath},
     id::Cid,
 };
 
+pub use self::server::{GatewayConfig, serve_gateway};
+use self::{
+    asked::{Asked, Format, Scope},
+    codecs::Codec,
+};
 use super::http::reply::{self, BoxError, OutBody, Reply};
 use crate::ipfs::{IpfsError, IpfsStream, SharedIpfs, read, tar, walk};
-use asked::{Asked, Format, Scope};
 
 /// What a CID names never changes.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
@@ -30,13 +39,47 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=2903040
 const LISTED: HeaderValue =
     HeaderValue::from_static("public, max-age=604800, stale-while-revalidate=2678400");
 
+/// What pages of other sites may do and read: what anybody may.
+const CORS: [(HeaderName, &str); 4] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "Content-Type, Range, User-Agent, X-Requested-With",
+    ),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, \
+         X-Stream-Output",
+    ),
+];
+
+/// Why there is nothing to show.
+#[derive(Debug)]
+enum Fault {
+    Ipfs(IpfsError),
+    /// With this status and text.
+    Answered(StatusCode, String),
+}
+
+impl From<IpfsError> for Fault {
+    fn from(error: IpfsError) -> Self {
+        Self::Ipfs(error)
+    }
+}
+
+/// What a browser does with an answer, and the name it has.
+enum Named {
+    Shown(String),
+    Saved(String),
+}
+
 /// An answer on its way.
 struct Answer {
     kind: HeaderValue,
     etag: String,
     cache: HeaderValue,
-    /// Name under which it is saved; none to show it.
-    save_as: Option<String>,
+    named: Option<Named>,
     /// Bytes in all, where known.
     len: Option<u64>,
     body: IpfsStream<Bytes>,
@@ -44,8 +87,32 @@ struct Answer {
 
 /// The gateway's answer.
 pub(crate) async fn answer<B>(node: &SharedIpfs, request: &Request<B>) -> Reply {
-    if ![Method::GET, Method::HEAD].contains(request.method()) {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    let mut reply = match *request.method() {
+        Method::GET | Method::HEAD => shown(node, request).await,
+        Method::OPTIONS => {
+            let mut reply = Reply::default();
+            *reply.status_mut() = StatusCode::NO_CONTENT;
+            reply
+        }
+        _ => plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET, HEAD and OPTIONS\n",
+        ),
+    };
+    for (name, value) in CORS {
+        reply
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    if request.method() == Method::HEAD {
+        reply = reply::without_body(reply);
+    }
+    reply
+}
+
+async fn shown<B>(node: &SharedIpfs, request: &Request<B>) -> Reply {
+    if let Some(redirect) = asked::by_uri(request.uri()) {
+        return redirect;
     }
     let asked = match Asked::read(request) {
         Ok(asked) => asked,
@@ -53,18 +120,11 @@ pub(crate) async fn answer<B>(node: &SharedIpfs, request: &Request<B>) -> Reply 
     };
     let mut reply = match respond(node, &asked, request.headers()).await {
         Ok(reply) => reply,
-        Err(error) => plain(status(&error), &format!("{error}\n")),
+        Err(Fault::Ipfs(error)) => plain(status(&error), &format!("{error}\n")),
+        Err(Fault::Answered(status, text)) => plain(status, &format!("{text}\n")),
     };
     if let Ok(path) = HeaderValue::from_str(request.uri().path()) {
         reply.headers_mut().insert("x-ipfs-path", path);
-    }
-    // Pages from anywhere may read what anybody may read.
-    let anyone = HeaderValue::from_static("*");
-    reply
-        .headers_mut()
-        .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anyone);
-    if request.method() == Method::HEAD {
-        reply = reply::without_body(reply);
     }
     reply
 }
@@ -87,21 +147,13 @@ fn plain(status: StatusCode, text: &str) -> Reply {
     reply
 }
 
-async fn respond(
-    node: &SharedIpfs,
-    asked: &Asked,
-    headers: &HeaderMap,
-) -> Result<Reply, IpfsError> {
-    // The roots of all folders on the way: what a cache has to check.
-    let mut roots = vec![asked.path.root];
-    for name in &asked.path.names {
-        let folder = roots.last().unwrap_or(&asked.path.root);
-        roots.push(node.resolve(format!("/ipfs/{folder}/{name}")).await?);
-    }
+async fn respond(node: &SharedIpfs, asked: &Asked, headers: &HeaderMap) -> Result<Reply, Fault> {
+    let roots = way::roots(node, asked).await?;
     let cid = *roots.last().unwrap_or(&asked.path.root);
     let etag = match asked.format {
         Format::UnixFs => format!("\"{cid}\""),
         Format::Raw => format!("\"{cid}.raw\""),
+        Format::Codec(codec) => format!("\"{cid}.{}\"", codec.name),
         Format::Tar => format!("W/\"{cid}.x-tar\""),
         Format::Car => format!("W/\"{cid}.car.{:016x}\"", asked.variant()),
     };
@@ -116,12 +168,13 @@ async fn respond(
     } else {
         match asked.format {
             Format::UnixFs => unixfs(node, asked, cid, headers).await?,
+            Format::Codec(codec) => coded(node, asked, (cid, codec), headers).await?,
             Format::Raw => raw(node, asked, cid, etag).await?,
-            Format::Car => archive(node, asked, &roots, etag),
+            Format::Car => archive(node, asked, &roots, etag).await?,
             Format::Tar => {
                 let path = asked.path_text();
                 let mut answer = Answer::new("application/x-tar", etag, None);
-                answer.save_as = Some(asked.save_as(&cid, "tar"));
+                answer.named = Some(Named::Saved(asked.save_as(&cid, "tar")));
                 answer.body = tar::archive(node, &path).await?;
                 answer.whole()
             }
@@ -143,11 +196,11 @@ async fn unixfs(
 ) -> Result<Reply, IpfsError> {
     let block = node.block_get(cid).await?;
     let Ok(description) = describe(&cid, &block) else {
-        return Ok(other(cid, block).whole());
+        return Ok(other(asked, cid, block));
     };
     let entry = ContentEntry::new(asked.file_name(), cid, description);
     match entry.kind {
-        ContentKind::File => file(node, asked, &entry, cid).await,
+        ContentKind::File => file(node, asked, &entry, (cid, cid)).await,
         ContentKind::Symlink => {
             let target = Bytes::from(entry.target.unwrap_or_default());
             let len = Some(target.len() as u64);
@@ -162,26 +215,32 @@ async fn unixfs(
             if let Ok(index) = read::stat(node, &format!("/ipfs/{cid}/index.html")).await
                 && let (ContentKind::File, Some(index_cid)) = (index.kind, index.cid)
             {
-                return file(node, asked, &index, index_cid).await;
+                return file(node, asked, &index, (index_cid, cid)).await;
             }
             folder::page(node, asked, cid, headers).await
         }
     }
 }
 
+/// A file; a page that stands for its folder goes by the folder's name.
 async fn file(
     node: &SharedIpfs,
     asked: &Asked,
     entry: &ContentEntry,
-    cid: Cid,
+    (cid, known_as): (Cid, Cid),
 ) -> Result<Reply, IpfsError> {
     let kind = mime_guess::from_path(&entry.name).first_or_octet_stream();
-    let kind = match kind.essence_str() {
-        text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
-        other => other.to_owned(),
+    let kind = match (asked.format, kind.essence_str()) {
+        (Format::Codec(codec), _) => codec.media_type.to_owned(),
+        (_, text) if text.starts_with("text/") => format!("{text}; charset=utf-8"),
+        (_, other) => other.to_owned(),
     };
-    let mut answer = Answer::new(&kind, format!("\"{cid}\""), Some(entry.size));
-    answer.save_as = asked.download.then(|| entry.name.clone());
+    let mut answer = Answer::new(&kind, format!("\"{known_as}\""), Some(entry.size));
+    answer.named = match (asked.download, asked.is_named()) {
+        (true, _) => Some(Named::Saved(entry.name.clone())),
+        (false, true) => Some(Named::Shown(entry.name.clone())),
+        (false, false) => None,
+    };
     match asked.range {
         None => {
             answer.body = node.cat(format!("/ipfs/{cid}")).await?;
@@ -197,59 +256,97 @@ async fn file(
     }
 }
 
+/// A block of a codec that was asked for by name. None is made into another.
+async fn coded(
+    node: &SharedIpfs,
+    asked: &Asked,
+    (cid, codec): (Cid, &Codec),
+    headers: &HeaderMap,
+) -> Result<Reply, Fault> {
+    let code = cid.0.codec();
+    if codec.takes(code) {
+        let block = node.block_get(cid).await?;
+        return Ok(data(asked, (cid, codec), block));
+    }
+    if codec.takes_files() && [DAG_PB, RAW].contains(&code) {
+        return Ok(unixfs(node, asked, cid, headers).await?);
+    }
+    let text = format!(
+        "{cid} is no {}, and is not made into one: ask for it as it is, or with format=raw",
+        codec.name
+    );
+    Err(Fault::Answered(StatusCode::NOT_ACCEPTABLE, text))
+}
+
 /// A block that is neither bytes nor UnixFS, as it is.
-fn other(cid: Cid, block: Bytes) -> Answer {
+fn other(asked: &Asked, cid: Cid, block: Bytes) -> Reply {
+    if let Some(codec) = Codec::by_code(cid.0.codec()) {
+        return data(asked, (cid, codec), block);
+    }
     let kind = match cid.0.codec() {
-        DAG_CBOR => "application/vnd.ipld.dag-cbor",
-        DAG_JSON => "application/vnd.ipld.dag-json",
         DAG_PB | RAW => "application/vnd.ipld.raw",
         _ => "application/octet-stream",
     };
-    let len = Some(block.len() as u64);
-    let mut answer = Answer::new(kind, format!("\"{cid}\""), len);
-    answer.body = stream::iter([Ok(block)]).boxed();
-    answer
+    let answer = Answer::new(kind, format!("\"{cid}\""), Some(block.len() as u64));
+    answer.of_bytes(asked, block)
+}
+
+fn data(asked: &Asked, (cid, codec): (Cid, &Codec), block: Bytes) -> Reply {
+    let etag = match asked.format {
+        Format::Codec(_) => format!("\"{cid}.{}\"", codec.name),
+        _ => format!("\"{cid}\""),
+    };
+    let mut answer = Answer::new(codec.media_type, etag, Some(block.len() as u64));
+    let name = asked.save_as(&cid, codec.ending);
+    answer.named = Some(match codec.is_text && !asked.download {
+        true => Named::Shown(name),
+        false => Named::Saved(name),
+    });
+    answer.of_bytes(asked, block)
 }
 
 async fn raw(node: &SharedIpfs, asked: &Asked, cid: Cid, etag: String) -> Result<Reply, IpfsError> {
     let block = node.block_get(cid).await?;
-    let size = block.len() as u64;
-    let mut answer = Answer::new("application/vnd.ipld.raw", etag, Some(size));
-    answer.save_as = Some(asked.save_as(&cid, "bin"));
-    let (part, reply) = match asked.range.map(|range| range.of(size)) {
-        None => (block, None),
-        Some(Some((from, len))) => {
-            let end = (from + len) as usize;
-            (block.slice(from as usize..end), Some((from, len)))
-        }
-        Some(None) => return Ok(unsatisfiable(size)),
-    };
-    answer.body = stream::iter([Ok(part)]).boxed();
-    Ok(match reply {
-        None => answer.whole(),
-        Some((from, len)) => answer.part(from, len, size),
-    })
+    let mut answer = Answer::new("application/vnd.ipld.raw", etag, Some(block.len() as u64));
+    answer.named = Some(Named::Saved(asked.save_as(&cid, "bin")));
+    Ok(answer.of_bytes(asked, block))
 }
 
 /// The blocks on the way, then what the scope takes of the last one.
-fn archive(node: &SharedIpfs, asked: &Asked, roots: &[Cid], etag: String) -> Reply {
+async fn archive(
+    node: &SharedIpfs,
+    asked: &Asked,
+    roots: &[Cid],
+    etag: String,
+) -> Result<Reply, IpfsError> {
     let last = roots.last().copied().unwrap_or(asked.path.root);
     let header = car::header(&[last]);
     // A sharded folder has more blocks on the way than its root.
     let path = walk::path_blocks(node, asked.path.clone());
+    let bytes = match asked.bytes {
+        // Only an end that is counted from needs to be known.
+        Some((from, to)) if from < 0 || to.is_some_and(|to| to < 0) => {
+            let size = read::stat(node, &format!("/ipfs/{last}")).await?.size;
+            Some(asked::from_start((from, to), size))
+        }
+        bytes => bytes.map(|bytes| asked::from_start(bytes, 0)),
+    };
     let blocks = match asked.scope {
         Scope::Block => walk::block(node, last),
-        Scope::Entity => walk::entity(node, last, asked.bytes),
-        Scope::All => walk::blocks(node, last),
+        Scope::Entity => walk::entity(node, last, bytes),
+        Scope::All => walk::blocks(node, last, !asked.repeats),
     };
+    // A name that carries its block needs none.
     let sections = path
         .chain(blocks)
+        .try_filter(|(cid, _)| std::future::ready(inlined(cid).is_none()))
         .map_ok(|(cid, block)| Bytes::from(car::section(&cid, &block)));
-    let kind = "application/vnd.ipld.car; version=1; order=dfs; dups=n";
-    let mut answer = Answer::new(kind, etag, None);
-    answer.save_as = Some(asked.save_as(&last, "car"));
+    let dups = if asked.repeats { "y" } else { "n" };
+    let kind = format!("application/vnd.ipld.car; version=1; order=dfs; dups={dups}");
+    let mut answer = Answer::new(&kind, etag, None);
+    answer.named = Some(Named::Saved(asked.save_as(&last, "car")));
     answer.body = stream::iter([Ok(header.into())]).chain(sections).boxed();
-    answer.whole()
+    Ok(answer.whole())
 }
 
 fn unsatisfiable(size: u64) -> Reply {
@@ -268,9 +365,26 @@ impl Answer {
             kind: HeaderValue::from_str(kind).unwrap_or(octets),
             etag,
             cache: IMMUTABLE,
-            save_as: None,
+            named: None,
             len,
             body: stream::empty().boxed(),
+        }
+    }
+
+    /// A block, or the part of it that is asked for.
+    fn of_bytes(mut self, asked: &Asked, block: Bytes) -> Reply {
+        let size = block.len() as u64;
+        match asked.range.map(|range| range.of(size)) {
+            None => {
+                self.body = stream::iter([Ok(block)]).boxed();
+                self.whole()
+            }
+            Some(Some((from, len))) => {
+                let (start, end) = (from as usize, (from + len) as usize);
+                self.body = stream::iter([Ok(block.slice(start..end))]).boxed();
+                self.part(from, len, size)
+            }
+            Some(None) => unsatisfiable(size),
         }
     }
 
@@ -304,14 +418,29 @@ impl Answer {
         if let Some(range) = range {
             set(header::CONTENT_RANGE, range);
         }
-        if let Some(name) = self.save_as {
-            let escaped = ipfs_cluster_protocol::api::query::escape(&name).replace('+', "%20");
-            let text = format!("attachment; filename*=UTF-8''{escaped}");
-            set(header::CONTENT_DISPOSITION, text);
-            set(header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned());
+        match &self.named {
+            None => {}
+            Some(Named::Shown(name)) => {
+                set(header::CONTENT_DISPOSITION, disposition("inline", name));
+            }
+            Some(Named::Saved(name)) => {
+                set(header::CONTENT_DISPOSITION, disposition("attachment", name));
+                set(header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned());
+            }
         }
         reply
     }
+}
+
+/// The name as old clients read it, and as it is.
+fn disposition(what: &str, name: &str) -> String {
+    let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\');
+    let ascii: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    let escaped = ipfs_cluster_protocol::api::query::escape(name).replace('+', "%20");
+    format!("{what}; filename=\"{ascii}\"; filename*=UTF-8''{escaped}")
 }
 
 /// An error in the middle breaks the connection, so that nobody takes a part for the whole.

@@ -40,6 +40,8 @@ pub(crate) enum Component {
     Rest,
     Pinning,
     Proxy,
+    Gateway,
+    Ipfs,
 }
 
 /// Where the lines of one server go. Cheap to clone.
@@ -185,6 +187,12 @@ impl Entry {
             }
             Component::Proxy => {
                 tracing::info!(target: "ipfsproxylog", %client, %method, path, status, bytes, ms);
+            }
+            Component::Gateway => {
+                tracing::info!(target: "gatewaylog", %client, %method, path, status, bytes, ms);
+            }
+            Component::Ipfs => {
+                tracing::info!(target: "ipfsrpclog", %client, %method, path, status, bytes, ms);
             }
         }
     }

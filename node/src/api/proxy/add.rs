@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::reply::error;
 use crate::{
     api::{
+        backend::AddTo,
         http::reply::{self, Reply},
         rest::{
             Rest,
@@ -52,10 +53,20 @@ fn print(output: &AddedOutput) -> serde_json::Result<Vec<u8>> {
 }
 
 pub(super) async fn add(rest: &Rest, query: Query, headers: &HeaderMap, body: Incoming) -> Reply {
-    let flag = |key: &str| query.get(key) == "true";
-    if flag("only-hash") {
+    if query.get("only-hash") == "true" {
         return error("only-hash is not supported when adding to cluster");
     }
+    upload(rest, query, headers, body).await
+}
+
+/// Reads an upload and tells what became of it.
+pub(in crate::api) async fn upload(
+    to: &impl AddTo,
+    query: Query,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Reply {
+    let flag = |key: &str| query.get(key) == "true";
     let mut params = match AddParams::from_query(&query, now()) {
         Ok(params) => params,
         Err(e) => return error(format_args!("error parsing options:{e}")),
@@ -78,9 +89,9 @@ pub(super) async fn add(rest: &Rest, query: Query, headers: &HeaderMap, body: In
         Err(e) => return unreadable(e.to_string()),
     }
     let mut reply = if params.stream_channels {
-        streamed(rest.clone(), params, parts, print)
+        streamed(to.clone(), params, parts, print)
     } else {
-        match collect(rest.clone(), params, parts).await {
+        match collect(to, params, parts).await {
             Ok((outputs, _)) => {
                 let lines: Vec<Line<'_>> = outputs.iter().map(Line::from).collect();
                 reply::json(StatusCode::OK, &lines)

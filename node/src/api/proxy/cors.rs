@@ -20,7 +20,7 @@ fn own(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// The refusal of a call of a page of elsewhere.
-pub(super) fn refuse(headers: &HeaderMap) -> Option<Reply> {
+pub(in crate::api) fn refuse(headers: &HeaderMap) -> Option<Reply> {
     if !headers.contains_key(header::ORIGIN) || own(headers).is_some() {
         return None;
     }
@@ -32,7 +32,7 @@ pub(super) fn refuse(headers: &HeaderMap) -> Option<Reply> {
 }
 
 /// The answer to a preflight, if the request is one.
-pub(super) fn preflight(method: &Method, request: &HeaderMap) -> Option<Reply> {
+pub(in crate::api) fn preflight(method: &Method, request: &HeaderMap) -> Option<Reply> {
     let wanted = request.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let origin = own(request).filter(|_| method == Method::OPTIONS)?;
     let mut reply = Reply::default();
@@ -47,7 +47,7 @@ pub(super) fn preflight(method: &Method, request: &HeaderMap) -> Option<Reply> {
 }
 
 /// What an answer to this request says to the page that sent it.
-pub(super) fn headers(request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+pub(in crate::api) fn headers(request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let mut found = vec![
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED),
         (header::VARY, VARY),

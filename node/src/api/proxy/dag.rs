@@ -1,7 +1,9 @@
-//! `dag/get`, `dag/put` and `repo/verify` of the embedded node, in Kubo's shapes.
+//! `dag/get`, `dag/put`, `dag/stat` and `repo/verify` of the embedded node, in Kubo's shapes.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use http::HeaderMap;
 use hyper::body::Incoming;
 use ipfs_cluster_protocol::{
@@ -12,17 +14,17 @@ use ipfs_cluster_protocol::{
         ipld::{self, Ipld},
     },
     id::Cid,
-    limits::{BLOCK_BYTES_MAX, PATH_DEPTH_MAX},
+    limits::{BLOCK_BYTES_MAX, DAG_SEEN_MAX, PATH_DEPTH_MAX, PINS_ARGUMENTS_MAX},
 };
 use serde::Serialize;
 
 use super::{
     reading::{bytes_of, lines_of, path},
-    uploaded::{self, refused},
+    uploaded::{self, Uploaded, refused},
 };
 use crate::{
     api::http::reply::Reply,
-    ipfs::{Checked, IpfsError, SharedIpfs},
+    ipfs::{Checked, IpfsError, SharedIpfs, walk},
 };
 
 /// The codec of an option, by its name.
@@ -103,7 +105,7 @@ pub(super) async fn put(
     query: &Query,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Reply, IpfsError> {
+) -> Result<Uploaded, IpfsError> {
     let input = codec(query, "input-codec", DAG_JSON)?;
     let store = codec(query, "store-codec", DAG_CBOR)?;
     let function = uploaded::hash_function(query, "hash")?;
@@ -115,8 +117,7 @@ pub(super) async fn put(
         lines.extend(json::to_line(&Put { cid }).map_err(refused)?);
         blocks.push((block.cid, block.data));
     }
-    node.block_put(blocks).await?;
-    Ok(uploaded::lines(lines))
+    Uploaded::store(node, blocks, lines).await
 }
 
 fn encoded(
@@ -137,6 +138,73 @@ fn encoded(
     let cid = cid.ok_or_else(|| refused("the node cannot be named"))?;
     let data = data.into();
     Ok(Block { cid, data })
+}
+
+/// How large DAGs are, alone and together.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Stats {
+    unique_blocks: u64,
+    total_size: u64,
+    shared_size: u64,
+    ratio: f64,
+    dag_stats: Vec<DagStat>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DagStat {
+    /// A text here, as in Kubo.
+    cid: Cid,
+    size: u64,
+    num_blocks: u64,
+}
+
+/// Walks every DAG that is named. Blocks of several are counted once in what they take together.
+pub(super) async fn stat(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
+    let mut seen = BTreeSet::new();
+    let mut all = Stats {
+        unique_blocks: 0,
+        total_size: 0,
+        shared_size: 0,
+        ratio: 0.0,
+        dag_stats: Vec::new(),
+    };
+    for argument in query.all("arg").take(PINS_ARGUMENTS_MAX) {
+        let root = node.resolve(path(argument)?).await?;
+        let mut dag = DagStat {
+            cid: root,
+            size: 0,
+            num_blocks: 0,
+        };
+        let mut blocks = walk::blocks(node, root, true);
+        while let Some((cid, block)) = blocks.try_next().await? {
+            let len = block.len() as u64;
+            dag.size += len;
+            dag.num_blocks += 1;
+            if seen.len() >= DAG_SEEN_MAX {
+                return Err(refused(format_args!(
+                    "more than {DAG_SEEN_MAX} blocks: ask for fewer DAGs at a time"
+                )));
+            }
+            if seen.insert(cid) {
+                all.unique_blocks += 1;
+                all.total_size += len;
+            } else {
+                all.shared_size += len;
+            }
+        }
+        all.dag_stats.push(dag);
+    }
+    if all.dag_stats.is_empty() {
+        return Err(refused("argument \"root\" is required"));
+    }
+    // What they would take apart from each other, over what they take.
+    let apart: u64 = all.dag_stats.iter().map(|dag| dag.size).sum();
+    if all.total_size > 0 {
+        all.ratio = apart as f64 / all.total_size as f64;
+    }
+    Ok(lines_of(stream::iter([Ok(all)]).boxed()))
 }
 
 #[derive(Serialize)]

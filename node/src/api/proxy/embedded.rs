@@ -7,20 +7,22 @@ use ipfs_cluster_protocol::{
     api::{error::parse_cid, json, query::Query},
     content::{DAG_CBOR, DAG_PB, RAW, hash},
     id::{Cid, PeerId},
+    pin::PinMode,
 };
 use serde::Serialize;
 
 use super::{
     cors, dag, reading,
     reply::error,
-    uploaded::{self, refused},
+    repo,
+    uploaded::{self, Uploaded, refused},
 };
 use crate::{
     api::{
         gateway,
         http::reply::{self, Reply},
     },
-    ipfs::{IpfsError, SharedIpfs},
+    ipfs::{IpfsError, PinRequest, SharedIpfs},
 };
 
 #[derive(Serialize)]
@@ -44,13 +46,6 @@ struct NodeId {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RepoStat {
-    repo_size: u64,
-    storage_max: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 struct SwarmPeers {
     peers: Vec<SwarmPeer>,
 }
@@ -69,7 +64,7 @@ struct Resolved {
 }
 
 /// The calls it answers.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "version",
     "id",
     "repo/stat",
@@ -81,6 +76,7 @@ const KNOWN: [&str; 17] = [
     "dag/export",
     "dag/get",
     "dag/put",
+    "dag/stat",
     "get",
     "ls",
     "refs",
@@ -89,8 +85,21 @@ const KNOWN: [&str; 17] = [
     "resolve",
 ];
 
+/// Who pins what is put with `pin=true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) enum Keeper {
+    /// The cluster, once it has the answer.
+    Cluster,
+    /// The node itself.
+    Node,
+}
+
 /// The embedded node's answer.
-pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Reply {
+pub(in crate::api) async fn answer(
+    node: &SharedIpfs,
+    request: Request<Incoming>,
+    keeper: Keeper,
+) -> Reply {
     if request.uri().path().starts_with("/ipfs/") {
         return gateway::answer(node, &request).await;
     }
@@ -101,17 +110,8 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         let message = "404 page not found: the embedded IPFS node does not serve this call\n";
         return text(StatusCode::NOT_FOUND, message);
     }
-    if let Some(refused) = cors::refuse(request.headers()) {
+    if let Some(refused) = refuse(&request) {
         return refused;
-    }
-    if let Some(preflight) = cors::preflight(request.method(), request.headers()) {
-        return preflight;
-    }
-    if request.method() != Method::POST {
-        let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
-        let allowed = HeaderValue::from_static("OPTIONS, POST");
-        reply.headers_mut().insert(header::ALLOW, allowed);
-        return reply;
     }
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let argument = query.get("arg");
@@ -122,12 +122,23 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
             "block/put" => block_put(node, &query, &head.headers, body).await,
             _ => dag::put(node, &query, &head.headers, body).await,
         };
-        return put.unwrap_or_else(error);
+        let put = match put {
+            Ok(put) => put,
+            Err(e) => return error(e),
+        };
+        if keeper == Keeper::Node && query.get("pin") == "true" {
+            for cid in &put.cids {
+                if let Err(e) = keep(node, *cid).await {
+                    return error(e);
+                }
+            }
+        }
+        return uploaded::lines(put.lines);
     }
     let done = match call.as_str() {
         "version" => version(node).await,
         "id" => id(node).await,
-        "repo/stat" => repo_stat(node).await,
+        "repo/stat" => repo::of_node(node).await,
         "swarm/peers" => swarm_peers(node).await,
         "cat" => reading::cat(node, &query).await,
         "ls" => reading::ls(node, &query).await,
@@ -136,12 +147,40 @@ pub(super) async fn answer(node: &SharedIpfs, request: Request<Incoming>) -> Rep
         "block/stat" => reading::block_stat(node, &query).await,
         "dag/export" => reading::dag_export(node, &query).await,
         "dag/get" => dag::get(node, &query).await,
+        "dag/stat" => dag::stat(node, &query).await,
         "refs/local" => reading::refs_local(node).await,
         "repo/verify" => dag::verify(node).await,
         "block/get" => block_get(node, argument).await,
         _ => resolve(node, argument).await,
     };
     done.unwrap_or_else(error)
+}
+
+/// The answer to a call that the node does not carry out: of a page of elsewhere, a preflight, or with
+/// another method than POST.
+pub(in crate::api) fn refuse(request: &Request<Incoming>) -> Option<Reply> {
+    let refused = cors::refuse(request.headers());
+    let refused = refused.or_else(|| cors::preflight(request.method(), request.headers()));
+    if refused.is_some() || request.method() == Method::POST {
+        return refused;
+    }
+    let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
+    let allowed = HeaderValue::from_static("OPTIONS, POST");
+    reply.headers_mut().insert(header::ALLOW, allowed);
+    Some(reply)
+}
+
+/// Pins, on the node alone.
+async fn keep(node: &SharedIpfs, cid: Cid) -> Result<(), IpfsError> {
+    let request = PinRequest {
+        cid,
+        mode: PinMode::Recursive,
+        shard: false,
+        name: String::new(),
+        update_from: None,
+        origins: Vec::new(),
+    };
+    node.pin(request, Box::new(|_| ())).await
 }
 
 fn text(status: StatusCode, text: &'static str) -> Reply {
@@ -171,14 +210,6 @@ async fn id(node: &SharedIpfs) -> Result<Reply, IpfsError> {
         id: id.id,
         addresses: id.addresses,
         agent: node.version().await?,
-    }))
-}
-
-async fn repo_stat(node: &SharedIpfs) -> Result<Reply, IpfsError> {
-    let stat = node.repo_stat().await?;
-    Ok(object(&RepoStat {
-        repo_size: stat.repo_size,
-        storage_max: stat.storage_max,
     }))
 }
 
@@ -215,7 +246,7 @@ async fn block_put(
     query: &Query,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Reply, IpfsError> {
+) -> Result<Uploaded, IpfsError> {
     let (version, codec) = codec(query)?;
     let function = uploaded::hash_function(query, "mhtype")?;
     let mut lines = Vec::new();
@@ -228,8 +259,7 @@ async fn block_put(
         lines.extend(json::to_line(&Put { key, size }).map_err(refused)?);
         blocks.push((key, data));
     }
-    node.block_put(blocks).await?;
-    Ok(uploaded::lines(lines))
+    Uploaded::store(node, blocks, lines).await
 }
 
 /// Version and codec of a block's CID.

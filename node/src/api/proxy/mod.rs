@@ -6,16 +6,16 @@
 //!                                                    or embedded: a few calls on the node's trait
 //! ```
 
-mod add;
-mod cors;
+pub(super) mod add;
+pub(super) mod cors;
 mod dag;
-mod embedded;
+pub(super) mod embedded;
 mod extracted;
 mod pins;
 mod put;
-mod reading;
-mod reply;
-mod repo;
+pub(super) mod reading;
+pub(super) mod reply;
+pub(super) mod repo;
 mod uploaded;
 mod upstream;
 
@@ -30,7 +30,7 @@ use http::{HeaderName, Method, Request};
 use hyper::body::Incoming;
 use ipfs_cluster_protocol::api::query::Query;
 
-use self::extracted::Extracted;
+use self::{embedded::Keeper, extracted::Extracted};
 use super::{
     backend::Backend,
     http::{
@@ -229,7 +229,8 @@ impl ProxySite {
         match &self.node {
             ProxiedNode::Http(client) => upstream::pass(client, request).await,
             ProxiedNode::Embedded => {
-                let reply = embedded::answer(self.rest.backend.ipfs(), request).await;
+                let reply =
+                    embedded::answer(self.rest.backend.ipfs(), request, Keeper::Cluster).await;
                 into_outgoing(reply)
             }
         }

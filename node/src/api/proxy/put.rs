@@ -14,7 +14,12 @@ use ipfs_cluster_protocol::{
 };
 use serde_json::Value;
 
-use super::{Call, ProxiedNode, embedded, reply::error, upstream};
+use super::{
+    Call, ProxiedNode,
+    embedded::{self, Keeper},
+    reply::error,
+    upstream,
+};
 use crate::api::{
     http::{
         reply::{self, Outgoing, Reply},
@@ -36,7 +41,7 @@ pub(super) async fn put(
             Err(e) => return error(e),
         },
         ProxiedNode::Embedded => {
-            let reply = embedded::answer(rest.backend.ipfs(), request).await;
+            let reply = embedded::answer(rest.backend.ipfs(), request, Keeper::Cluster).await;
             reply::into_outgoing(reply)
         }
     };

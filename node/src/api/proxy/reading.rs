@@ -93,7 +93,7 @@ struct BlockStat {
 }
 
 /// The path of an argument: a CID alone is one.
-pub(super) fn path(argument: &str) -> Result<String, IpfsError> {
+pub(in crate::api) fn path(argument: &str) -> Result<String, IpfsError> {
     let required = || IpfsError::Refused("argument \"ipfs-path\" is required".to_owned());
     match argument {
         "" => Err(required()),
@@ -185,7 +185,7 @@ pub(super) async fn block_stat(node: &SharedIpfs, query: &Query) -> Result<Reply
 
 pub(super) async fn dag_export(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
     let root = node.resolve(path(query.get("arg"))?).await?;
-    let blocks = walk::blocks(node, root);
+    let blocks = walk::blocks(node, root, true);
     let sections = blocks.map_ok(|(cid, block)| Bytes::from(car::section(&cid, &block)));
     let header = stream::iter([Ok(Bytes::from(car::header(&[root])))]);
     let archive = header.chain(sections).boxed();
@@ -193,7 +193,7 @@ pub(super) async fn dag_export(node: &SharedIpfs, query: &Query) -> Result<Reply
 }
 
 /// A line per item.
-pub(super) fn lines_of<T: Serialize + 'static>(items: IpfsStream<T>) -> Reply {
+pub(in crate::api) fn lines_of<T: Serialize + 'static>(items: IpfsStream<T>) -> Reply {
     let lines = items.map(|item| {
         let item = item.map_err(|e| e.to_string())?;
         json::to_line(&item).map_err(|e| e.to_string())

@@ -21,7 +21,7 @@ struct ErrorBody<'a> {
 }
 
 /// One object.
-pub(super) fn object<T: Serialize>(status: StatusCode, value: &T) -> Reply {
+pub(in crate::api) fn object<T: Serialize>(status: StatusCode, value: &T) -> Reply {
     match json::to_vec(value) {
         Ok(bytes) => {
             let mut reply = Reply::default().map(|_| bytes.into());
@@ -39,12 +39,12 @@ pub(super) fn object<T: Serialize>(status: StatusCode, value: &T) -> Reply {
 }
 
 /// A failure.
-pub(super) fn error(message: impl ToString) -> Reply {
+pub(in crate::api) fn error(message: impl ToString) -> Reply {
     error_with(StatusCode::INTERNAL_SERVER_ERROR, message)
 }
 
 /// A failure with another status.
-pub(super) fn error_with(status: StatusCode, message: impl ToString) -> Reply {
+pub(in crate::api) fn error_with(status: StatusCode, message: impl ToString) -> Reply {
     let body = ErrorBody {
         message: &message.to_string(),
         code: 0,

@@ -1,4 +1,4 @@
-//! `repo/stat` and `repo/gc`: of all peers' IPFS nodes together.
+//! `repo/stat` and `repo/gc`: of all peers' IPFS nodes together, and of one node.
 
 use futures::{StreamExt, stream};
 use http::{StatusCode, header};
@@ -8,13 +8,19 @@ use ipfs_cluster_protocol::{
 };
 use serde::Serialize;
 
-use super::reply::{error, object};
-use crate::api::{
-    http::{
-        reply::{self, Reply},
-        stream::{self as lines, OnSuccess},
+use super::{
+    reading::lines_of,
+    reply::{error, object},
+};
+use crate::{
+    api::{
+        http::{
+            reply::{self, Reply},
+            stream::{self as lines, OnSuccess},
+        },
+        rest::Rest,
     },
-    rest::Rest,
+    ipfs::{Collected, IpfsError, RepoStat, SharedIpfs},
 };
 
 #[derive(Serialize)]
@@ -43,20 +49,47 @@ struct Link {
     cid: Cid,
 }
 
+impl From<RepoStat> for Stat {
+    fn from(stat: RepoStat) -> Self {
+        Self {
+            repo_size: stat.repo_size,
+            storage_max: stat.storage_max,
+            num_objects: 0,
+            repo_path: "",
+            version: "",
+        }
+    }
+}
+
 pub(super) async fn stat(rest: &Rest) -> Reply {
     match rest.backend.repo_stat().await {
-        Ok(stat) => object(
-            StatusCode::OK,
-            &Stat {
-                repo_size: stat.repo_size,
-                storage_max: stat.storage_max,
-                num_objects: 0,
-                repo_path: "",
-                version: "",
-            },
-        ),
+        Ok(stat) => object(StatusCode::OK, &Stat::from(stat)),
         Err(e) => error(e),
     }
+}
+
+/// The same of one node.
+pub(super) async fn of_node(node: &SharedIpfs) -> Result<Reply, IpfsError> {
+    let stat = node.repo_stat().await?;
+    Ok(object(StatusCode::OK, &Stat::from(stat)))
+}
+
+/// `repo/gc` of one node: blocks are told as they are removed.
+pub(in crate::api) async fn gc_of_node(
+    node: &SharedIpfs,
+    query: &Query,
+) -> Result<Reply, IpfsError> {
+    let as_lines = query.get("stream-errors") == "true";
+    let collected = node.repo_gc().await?;
+    let lines = collected.map(move |found| match found? {
+        Collected::Removed(cid) => Ok(Line {
+            key: Some(Link { cid }),
+            error: String::new(),
+        }),
+        Collected::Failed(error) if as_lines => Ok(Line { key: None, error }),
+        Collected::Failed(error) => Err(IpfsError::Refused(error)),
+    });
+    Ok(lines_of(lines.boxed()))
 }
 
 /// A line per block that was removed. Errors are lines too where that is asked for, else the

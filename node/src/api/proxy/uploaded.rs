@@ -8,14 +8,14 @@ use futures::StreamExt;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
-use ipfs_cluster_protocol::{api::query::Query, content::hash::HashFunction};
+use ipfs_cluster_protocol::{api::query::Query, content::hash::HashFunction, id::Cid};
 
 use crate::{
     api::{
         http::reply::{self, Reply},
         rest::add::Parts,
     },
-    ipfs::{IpfsError, http::error_chain},
+    ipfs::{IpfsError, SharedIpfs, http::error_chain},
 };
 
 /// A call that is not carried out, and why.
@@ -29,6 +29,27 @@ pub(super) fn hash_function(query: &Query, option: &str) -> Result<HashFunction,
     let name = name.unwrap_or("sha2-256");
     let unknown = || refused(format_args!("unrecognized multihash function: {name}"));
     HashFunction::by_name(name).ok_or_else(unknown)
+}
+
+/// What an upload was stored as.
+pub(super) struct Uploaded {
+    /// Of each part.
+    pub(super) cids: Vec<Cid>,
+    /// The answer, a line for each part.
+    pub(super) lines: Vec<u8>,
+}
+
+impl Uploaded {
+    /// Stores the blocks of the parts.
+    pub(super) async fn store(
+        node: &SharedIpfs,
+        blocks: Vec<(Cid, Bytes)>,
+        lines: Vec<u8>,
+    ) -> Result<Self, IpfsError> {
+        let cids = blocks.iter().map(|(cid, _)| *cid).collect();
+        node.block_put(blocks).await?;
+        Ok(Self { cids, lines })
+    }
 }
 
 /// The parts of an upload, in order.

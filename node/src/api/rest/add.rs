@@ -24,7 +24,7 @@ use super::{
     upload::{AddError, Upload},
 };
 use crate::api::{
-    backend::Commit,
+    backend::{AddTo, Commit},
     error::{bad_request, status},
     http::{
         reply::{self, Reply},
@@ -82,7 +82,7 @@ pub(crate) async fn add(rest: Rest, query: Query, headers: HeaderMap, body: Body
 }
 
 /// Answers with a line per result, while the upload is read.
-pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Printer) -> Reply {
+pub(crate) fn streamed(to: impl AddTo, params: AddParams, parts: Parts, print: Printer) -> Reply {
     let (tx, rx) = mpsc::channel::<Result<Vec<u8>, String>>(limits::ADD_LINES_MAX);
     let work = async move {
         let mut lines = Lines {
@@ -90,7 +90,7 @@ pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Print
             print,
         };
         let mut parts = parts;
-        if let Err(e) = run(rest, params, &mut parts, &mut lines).await {
+        if let Err(e) = run(&to, params, &mut parts, &mut lines).await {
             parts.drain().await;
             let _ = tx.send(Err(e.to_string())).await;
         }
@@ -112,12 +112,12 @@ pub(crate) fn streamed(rest: Rest, params: AddParams, parts: Parts, print: Print
 
 /// All results at the end of the upload.
 pub(crate) async fn collect(
-    rest: Rest,
+    to: &impl AddTo,
     params: AddParams,
     mut parts: Parts,
 ) -> Result<(Vec<AddedOutput>, Option<Commit>), AddError> {
     let mut outputs = Vec::new();
-    let done = run(rest, params, &mut parts, &mut outputs).await;
+    let done = run(to, params, &mut parts, &mut outputs).await;
     if done.is_err() {
         parts.drain().await;
     }
@@ -126,7 +126,7 @@ pub(crate) async fn collect(
 
 /// Answers with an array, or the error object, at the end.
 async fn collected(rest: Rest, params: AddParams, parts: Parts) -> Reply {
-    match collect(rest, params, parts).await {
+    match collect(&rest, params, parts).await {
         Ok((outputs, commit)) => {
             let mut reply = reply::json(StatusCode::OK, &outputs);
             if let Some(commit) = commit {
@@ -169,15 +169,15 @@ impl Sink for Vec<AddedOutput> {
 
 /// Reads the upload to its end.
 async fn run(
-    rest: Rest,
+    to: &impl AddTo,
     params: AddParams,
     parts: &mut Parts,
     sink: &mut impl Sink,
 ) -> Result<Option<Commit>, AddError> {
     if params.format == AddFormat::Car {
-        return archive::run(rest, params, parts, sink).await;
+        return archive::run(to, params, parts, sink).await;
     }
-    let mut upload = Upload::begin(&rest, params, parts.bytes()).await?;
+    let mut upload = Upload::begin(to, params, parts.bytes()).await?;
     loop {
         match parts.next().await? {
             Event::Part(head) => upload.open(head)?,

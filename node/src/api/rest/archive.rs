@@ -12,12 +12,11 @@ use ipfs_cluster_protocol::{
 };
 
 use super::{
-    Rest,
     add::{Parts, Sink},
     multipart::{Event, MultipartError},
     upload::{AddError, BATCH_BYTES, tell_lines},
 };
-use crate::api::backend::{AddSession, Commit};
+use crate::api::backend::{AddSession, AddTo, Commit};
 
 /// An archive on its way in.
 struct Archive {
@@ -35,7 +34,7 @@ struct Archive {
 
 /// Reads the archive in the first part; other parts are none.
 pub(super) async fn run(
-    rest: Rest,
+    to: &impl AddTo,
     params: AddParams,
     parts: &mut Parts,
     sink: &mut impl Sink,
@@ -53,7 +52,7 @@ pub(super) async fn run(
         return Err(AddError::CarKind);
     }
     let mut archive = Archive {
-        session: rest.backend.add_session(&params, parts.bytes()).await?,
+        session: to.add_session(&params, parts.bytes()).await?,
         reader: CarReader::default(),
         root: None,
         blocks: Vec::new(),

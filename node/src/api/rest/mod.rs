@@ -14,9 +14,11 @@ pub(crate) mod upload;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use async_trait::async_trait;
 use http::StatusCode;
 use ipfs_cluster_protocol::{
     api::{
+        add::AddParams,
         error::{parse_cid, parse_peer},
         query::{Query, has_broken_escape},
     },
@@ -26,7 +28,7 @@ use ipfs_cluster_protocol::{
 use prometheus_client::registry::Registry;
 
 use super::{
-    backend::{Backend, Commit},
+    backend::{AddSession, AddTo, Backend, Commit},
     error::{bad_request, failed},
     headers::{READ_PATIENCE, read_at, stamp},
     http::reply::{self, Reply},
@@ -44,6 +46,17 @@ pub(crate) struct Rest {
 impl fmt::Debug for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rest")
+    }
+}
+
+#[async_trait]
+impl AddTo for Rest {
+    async fn add_session(
+        &self,
+        params: &AddParams,
+        bytes: u64,
+    ) -> Result<Box<dyn AddSession>, ClusterError> {
+        self.backend.add_session(params, bytes).await
     }
 }
 

@@ -19,12 +19,11 @@ use ipfs_cluster_protocol::{
 };
 
 use super::{
-    Rest,
     add::Sink,
     multipart::{MultipartError, PartHead},
 };
 use crate::{
-    api::backend::{AddSession, Commit},
+    api::backend::{AddSession, AddTo, Commit},
     cluster::ClusterError,
 };
 
@@ -122,12 +121,12 @@ fn import_options(params: &AddParams) -> Result<ImportOptions, AddError> {
 impl Upload {
     /// Checks the parameters and decides who gets the blocks.
     pub(crate) async fn begin(
-        rest: &Rest,
+        to: &impl AddTo,
         params: AddParams,
         bytes: u64,
     ) -> Result<Self, AddError> {
         let import = import_options(&params)?;
-        let session = rest.backend.add_session(&params, bytes).await?;
+        let session = to.add_session(&params, bytes).await?;
         let wrap = params.wrap;
         Ok(Self {
             params,

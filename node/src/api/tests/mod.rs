@@ -5,6 +5,7 @@ mod double;
 mod multipart;
 mod proxy;
 mod rest;
+mod rpc;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,16 +1,20 @@
 //! The IPFS proxy in front of an IPFS node that is played here, and in front of an embedded one.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio_rustls::rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 use super::{Answer, CID, Peer, double::Double, multipart};
 use crate::{
     api::{
-        Metrics, ProxiedNode, ProxyConfig, Server, ServerLimits,
+        Metrics, ProxiedNode, ProxyConfig, Server, ServerLimits, Tls,
         http::{
             reply::{self, Outgoing, Reply, into_outgoing},
             server::{Client, Site},
@@ -19,7 +23,7 @@ use crate::{
         serve_proxy,
     },
     env::{Addr, Env, real},
-    ipfs::http::HttpClient,
+    ipfs::{http::HttpClient, secured::Secured},
 };
 
 const OTHER: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
@@ -197,6 +201,37 @@ async fn what_is_not_the_cluster_s_passes_both_ways() {
         (unclean.status, unclean.header("location")),
         (301, "/api/v0/version")
     );
+}
+
+#[tokio::test]
+async fn a_node_is_called_over_https_if_its_certificate_is_trusted() {
+    let env = real::env();
+    let file = |name: &str| {
+        let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tls");
+        tls.join(name)
+    };
+    let tls = Tls::load(&env, &file("node.crt"), &file("node.key"))
+        .await
+        .unwrap();
+    let limits = ServerLimits::default();
+    let kubo = Server::listen_secured(&env, &local(), Some(tls), Arc::new(Kubo), limits)
+        .await
+        .unwrap();
+    let to = kubo.addresses()[0].clone();
+    let mut authority = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(file("authority.crt")).unwrap();
+    authority.add(ca).unwrap();
+    let trusted = Secured::trusting(env.connect.clone(), authority).unwrap();
+    let node = ProxiedNode::Http(HttpClient::new(Arc::new(trusted), to.clone()));
+    let proxy = proxy_to(&env, node, Some(kubo)).await;
+    assert_eq!(proxy.post("version").await.header("server"), "kubo/0");
+    let put = proxy.post(&format!("pin/add?arg={CID}")).await;
+    assert_eq!(put.status, 200);
+    // Nobody vouches for the certificate.
+    let nobody = Secured::trusting(env.connect.clone(), RootCertStore::empty()).unwrap();
+    let node = ProxiedNode::Http(HttpClient::new(Arc::new(nobody), to));
+    let doubting = proxy_to(&env, node, None).await;
+    assert_eq!(doubting.post("version").await.status, 502);
 }
 
 #[tokio::test]
@@ -434,7 +469,7 @@ async fn an_embedded_node_answers_the_calls_it_knows() {
         (500, Some("block was not found"))
     );
     assert_eq!(proxy.peer.call("GET", "/api/v0/id").await.status, 405);
-    for path in ["/api/v0/dag/stat", "/"] {
+    for path in ["/api/v0/dag/import", "/"] {
         assert_eq!(proxy.peer.call("POST", path).await.status, 404, "{path}");
     }
     // The gateway reads only.

@@ -88,7 +88,9 @@ impl Shell {
             ("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", rest),
             ("CLUSTER_IPFSPROXY_LISTENMULTIADDRESS", zero.clone()),
             ("CLUSTER_PINSVCAPI_HTTPLISTENMULTIADDRESS", zero.clone()),
-            ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero),
+            ("CLUSTER_EMBEDDED_SWARMLISTENMULTIADDRESS", zero.clone()),
+            ("CLUSTER_EMBEDDED_RPCLISTENMULTIADDRESS", zero.clone()),
+            ("CLUSTER_EMBEDDED_GATEWAYLISTENMULTIADDRESS", zero),
         ];
         Ok(set.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
     }

@@ -25,6 +25,8 @@ pub(super) fn json(peers: &[Addresses], processes: bool, folder: &Path) {
                 "pid": p.pid,
                 "rest": p.rest,
                 "proxy": p.proxy,
+                "gateway": p.gateway,
+                "ipfs_rpc": p.ipfs_rpc,
                 "libp2p": p.swarm,
                 "folder": folder.join(&p.peername),
             })
@@ -50,9 +52,11 @@ pub(super) fn welcome(peers: &[Addresses], processes: bool, folder: &Path) {
             String::new()
         };
         println!("{}{process}", p.peername);
-        println!("  REST    {}", first(&p.rest));
-        println!("  proxy   {}", first(&p.proxy));
-        println!("  libp2p  {}", first(&p.swarm));
+        println!("  REST     {}", first(&p.rest));
+        println!("  proxy    {}", first(&p.proxy));
+        println!("  libp2p   {}", first(&p.swarm));
+        println!("  gateway  {}", first(&p.gateway));
+        println!("  IPFS RPC {}", first(&p.ipfs_rpc));
     }
     println!("\nFolder: {}", folder.display());
     println!("The secret for libp2p addresses is in service.json of each peer's folder.\n\nTry:");

@@ -130,7 +130,7 @@ impl Leader {
     }
 
     /// Promises room at these peers to a pin of so many bytes; 0: nobody knows.
-    pub(super) fn reserve(&self, peers: &[PeerId], size: u64) {
+    pub(crate) fn reserve(&self, peers: &[PeerId], size: u64) {
         self.0.reservations.add(peers, Promised::to(size));
     }
 

@@ -143,6 +143,7 @@ impl World {
         Roster {
             peers: peers.collect(),
             local,
+            tells_sharded: true,
         }
     }
 }

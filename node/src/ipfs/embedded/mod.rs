@@ -34,6 +34,7 @@ mod tests;
 mod touched;
 
 pub use net::NetError;
+pub(crate) use node::NamedPin;
 pub use pins::PinsError;
 pub use store::StoreError;
 

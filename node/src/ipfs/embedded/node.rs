@@ -3,7 +3,11 @@
 use std::io;
 
 use bytes::Bytes;
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use ipfs_cluster_protocol::{
     content::hash::verify,
     id::{Cid, PeerId},
@@ -65,6 +69,25 @@ impl From<DagError> for IpfsError {
             DagError::Stalled(time) => Self::Stalled(time),
             DagError::Fetch(error) => error.into(),
             DagError::Links { .. } | DagError::TooWide => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// A pin as its node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedPin {
+    pub(crate) cid: Cid,
+    pub(crate) mode: PinMode,
+    /// May be empty.
+    pub(crate) name: String,
+}
+
+impl NamedPin {
+    fn new(cid: Cid, pin: Pinned) -> Self {
+        Self {
+            cid,
+            mode: pin.mode,
+            name: pin.name,
         }
     }
 }
@@ -134,6 +157,27 @@ impl Embedded {
             });
         }
         tasks
+    }
+
+    /// The pins of its users and of the cluster, by CID.
+    pub(crate) fn named_pins(&self) -> BoxStream<'static, NamedPin> {
+        let pins = self.pins.clone();
+        let pages = stream::unfold(None, move |from| {
+            let page = pins.page(from, PAGE);
+            let last = page.last().map(|(cid, _)| *cid);
+            let named = page.into_iter().filter_map(|(cid, _)| {
+                let pin = pins.get(&cid);
+                pin.map(|pin| NamedPin::new(cid, pin))
+            });
+            let named: Vec<NamedPin> = named.collect();
+            std::future::ready(last.map(|last| (named, Some(last))))
+        });
+        pages.flat_map(stream::iter).boxed()
+    }
+
+    /// How a CID is pinned itself.
+    pub(crate) fn pinned_as(&self, cid: &Cid) -> Option<NamedPin> {
+        self.pins.get(cid).map(|pin| NamedPin::new(*cid, pin))
     }
 
     fn list_pins(&self) -> IpfsStream<(Cid, PinMode)> {
@@ -211,6 +255,13 @@ impl IpfsNode for Embedded {
         })
     }
 
+    fn has_block(&self, cid: Cid) -> BoxFuture<'_, Result<bool, IpfsError>> {
+        Box::pin(async move {
+            let found = self.store.lens(vec![cid]).await?;
+            Ok(found.into_iter().all(|len| len.is_some()))
+        })
+    }
+
     fn blocks(&self) -> BoxFuture<'_, Result<IpfsStream<Cid>, IpfsError>> {
         Box::pin(self.list_blocks())
     }
@@ -234,6 +285,31 @@ impl IpfsNode for Embedded {
             }
             self.put(blocks).await
         })
+    }
+
+    fn begin_upload(&self) -> u64 {
+        self.store.touched().upload()
+    }
+
+    fn block_put_for(
+        &self,
+        upload: u64,
+        blocks: Vec<(Cid, Bytes)>,
+    ) -> BoxFuture<'_, Result<(), IpfsError>> {
+        Box::pin(async move {
+            for (cid, data) in &blocks {
+                verify(cid, data)?;
+            }
+            let cids = blocks.iter().map(|(cid, _)| cid);
+            self.store.touched().put_for(upload, cids);
+            self.store.put_fetched(blocks.clone()).await?;
+            self.bitswap.stored(&blocks);
+            Ok(())
+        })
+    }
+
+    fn end_upload(&self, upload: u64, complete: bool) {
+        self.store.touched().end(upload, complete);
     }
 
     fn block_get(&self, cid: Cid) -> BoxFuture<'_, Result<Bytes, IpfsError>> {

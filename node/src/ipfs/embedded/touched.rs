@@ -2,7 +2,8 @@
 //! and of pins being fetched.
 //!
 //! A block that is put is kept until a pin that holds it is there, or until an hour has passed and
-//! nobody has put anything for ten minutes (the add was broken off, or not to be pinned). Since two
+//! nobody has put anything for ten minutes (it was not to be pinned). Those of an upload belong to it
+//! while it lasts: should it break off, nothing keeps them any more. Since two
 //! adds may share blocks, those of a pin that is there stay as long as any other block waits for its
 //! pin. A pin being fetched touches a block *before* it looks whether it is here, and the collector
 //! looks here and removes under the same lock: so a block is either kept, or seen to be missing and
@@ -48,6 +49,8 @@ struct Inner {
     shared: HashSet<Key>,
     /// Blocks of pins being fetched, by run.
     runs: BTreeMap<u64, HashSet<Key>>,
+    /// Blocks of uploads under way.
+    uploads: BTreeMap<u64, HashSet<Key>>,
     next_run: u64,
     /// More blocks were put than are remembered: nothing may be removed before this.
     blind_until: Option<Instant>,
@@ -65,14 +68,30 @@ impl Inner {
 
     /// With the last add its shared blocks are nobody's.
     fn settle(&mut self) {
-        if self.puts.is_empty() {
+        if self.puts.is_empty() && self.uploads.is_empty() {
             self.shared.clear();
         }
+    }
+
+    /// Whether one more block can be remembered. If not, nothing is removed for as long as it would
+    /// have been kept.
+    fn has_room(&mut self, now: Instant) -> bool {
+        let uploaded: usize = self.uploads.values().map(HashSet::len).sum();
+        if self.puts.len() + uploaded < GC_TOUCHED_MAX {
+            return true;
+        }
+        self.expire(now);
+        if self.puts.len() + uploaded < GC_TOUCHED_MAX {
+            return true;
+        }
+        self.blind_until = Some(now + KEPT);
+        false
     }
 
     fn is_kept(&self, key: &Key) -> bool {
         self.puts.contains_key(key)
             || self.shared.contains(key)
+            || self.uploads.values().any(|upload| upload.contains(key))
             || self.runs.values().any(|run| run.contains(key))
     }
 }
@@ -84,15 +103,47 @@ impl Touched {
         let mut inner = self.0.lock();
         inner.last_put = Some(now);
         for key in cids.filter_map(key_of) {
-            if inner.puts.len() >= GC_TOUCHED_MAX && !inner.puts.contains_key(&key) {
-                inner.expire(now);
-                if inner.puts.len() >= GC_TOUCHED_MAX {
-                    inner.blind_until = Some(now + KEPT);
-                    return;
-                }
+            if !inner.puts.contains_key(&key) && !inner.has_room(now) {
+                return;
             }
             inner.puts.insert(key, now);
         }
+    }
+
+    /// An upload begins; its number.
+    pub(super) fn upload(&self) -> u64 {
+        let mut inner = self.0.lock();
+        let id = inner.next_run;
+        inner.next_run += 1;
+        inner.uploads.insert(id, HashSet::new());
+        id
+    }
+
+    /// These blocks of an upload are about to be put.
+    pub(super) fn put_for<'a>(&self, upload: u64, cids: impl Iterator<Item = &'a Cid>) {
+        let now = Instant::now();
+        let mut inner = self.0.lock();
+        inner.last_put = Some(now);
+        for key in cids.filter_map(key_of) {
+            if !inner.has_room(now) {
+                return;
+            }
+            if let Some(keys) = inner.uploads.get_mut(&upload) {
+                keys.insert(key);
+            }
+        }
+    }
+
+    /// An upload has ended: what of it is not pinned yet waits for that if it is `complete`, and is
+    /// kept by nothing if it broke off.
+    pub(super) fn end(&self, upload: u64, complete: bool) {
+        let now = Instant::now();
+        let mut inner = self.0.lock();
+        let keys = inner.uploads.remove(&upload).unwrap_or_default();
+        if complete {
+            inner.puts.extend(keys.into_iter().map(|key| (key, now)));
+        }
+        inner.settle();
     }
 
     /// A pin begins to be fetched.
@@ -117,7 +168,11 @@ impl Touched {
 
     /// Whether the block was put and waits for a pin.
     pub(super) fn waits(&self, cid: &Cid) -> bool {
-        key_of(cid).is_some_and(|key| self.0.lock().puts.contains_key(&key))
+        let inner = self.0.lock();
+        let mut uploads = inner.uploads.values();
+        key_of(cid).is_some_and(|key| {
+            inner.puts.contains_key(&key) || uploads.any(|upload| upload.contains(&key))
+        })
     }
 
     /// Why nothing may be removed now.
@@ -164,7 +219,11 @@ impl Run {
             return;
         }
         for key in run {
-            if inner.puts.remove(&key).is_some() {
+            let put = inner.puts.remove(&key).is_some();
+            // The pin may be there before the end of the upload that it stands for was noticed.
+            let uploads = inner.uploads.values_mut();
+            let uploaded = uploads.fold(false, |any, upload| upload.remove(&key) | any);
+            if put || uploaded {
                 inner.shared.insert(key);
             }
         }
@@ -239,6 +298,35 @@ mod tests {
         advance(KEPT - QUIET).await;
         assert!(kept(&touched, 1) && kept(&touched, 2));
         advance(QUIET).await;
+        assert!(!kept(&touched, 1) && !kept(&touched, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_breaks_off_leaves_garbage_at_once() {
+        let touched = Touched::default();
+        let (whole, broken) = (touched.upload(), touched.upload());
+        touched.put_for(whole, [cid(1), cid(2)].iter());
+        touched.put_for(broken, [cid(2), cid(3)].iter());
+        assert!(kept(&touched, 1) && kept(&touched, 2) && kept(&touched, 3));
+        touched.end(broken, false);
+        assert!(kept(&touched, 1) && kept(&touched, 2) && !kept(&touched, 3));
+        touched.end(whole, true);
+        assert!(kept(&touched, 1) && kept(&touched, 2));
+        pinned(&touched, &[1, 2]);
+        assert!(!kept(&touched, 1) && !kept(&touched, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pin_that_comes_before_the_end_of_its_upload_takes_the_blocks_over() {
+        let touched = Touched::default();
+        let (upload, other) = (touched.upload(), touched.upload());
+        touched.put_for(upload, [cid(1), cid(2)].iter());
+        pinned(&touched, &[1, 2]);
+        // The other upload may need them as well.
+        assert!(kept(&touched, 1));
+        touched.end(upload, true);
+        assert!(kept(&touched, 1));
+        touched.end(other, false);
         assert!(!kept(&touched, 1) && !kept(&touched, 2));
     }
 

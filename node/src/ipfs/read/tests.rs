@@ -178,7 +178,7 @@ async fn a_dag_is_walked_root_first_and_each_block_once() {
         .try_collect()
         .await
         .unwrap();
-    let blocks: Vec<_> = walk::blocks(&node, root).try_collect().await.unwrap();
+    let blocks: Vec<_> = walk::blocks(&node, root, true).try_collect().await.unwrap();
     assert_eq!(blocks[0].0, root);
     assert_eq!(blocks.len(), all.len() + 1);
     // As an archive they are enough to read the tree from.

@@ -8,7 +8,7 @@ use crate::{
     command::Command,
     id::{Rev, Seq},
     pin::Pin,
-    placement::{CandidateView, Promised, Standing},
+    placement::{Candidate, CandidateView, Promised, Standing, Weighed},
     state::tests::{peer, peers, spec},
     time::Timestamp,
 };
@@ -181,6 +181,54 @@ fn the_most_at_risk_come_first_and_the_budget_holds() {
     };
     assert_eq!((*seq, &allocations[..2]), (Seq(3), &peers(&[1, 3])[..]));
     assert_eq!((allocations.len(), confirmed.len()), (3, 0));
+}
+
+#[test]
+fn copies_go_where_there_is_room_for_them() {
+    let members = [down(1, GRACE_MS), member(2), member(3), member(4)];
+    let mut view = CandidateView::new(vec!["freespace".to_owned()]);
+    for (n, weight) in [(3, 150), (4, 260)] {
+        view.insert(Candidate {
+            peer: peer(n),
+            standing: Standing::Up,
+            metrics: vec![Some(Weighed {
+                value: String::new(),
+                weight,
+                partitionable: false,
+            })],
+            promised: Promised::default(),
+        });
+    }
+    let sized = |n: u8, size: u64| {
+        let mut pin = pin(n, (2, 2), 2, &[1, 2]);
+        pin.spec.size = size;
+        pin
+    };
+    // What the first gets is gone for the second; the third fits elsewhere; of the fourth nobody knows.
+    let pins = [sized(1, 200), sized(2, 200), sized(3, 100), sized(4, 0)];
+    let guard = guard(&members, false);
+    let planned = plan(
+        &pins,
+        &Situation::new(&members, GRACE_MS, &guard, &view),
+        false,
+        9,
+    );
+    let new: Vec<_> = planned
+        .steps
+        .iter()
+        .filter_map(|(_, step)| match step {
+            Step::Make(command) => match &**command {
+                Command::Place {
+                    seq, allocations, ..
+                } => Some((seq.0, allocations.last()?.clone())),
+                _ => None,
+            },
+            Step::Release(_) => None,
+        })
+        .collect();
+    assert_eq!(new, [(1, peer(4)), (3, peer(3)), (4, peer(4))]);
+    let stuck: Vec<_> = planned.stuck.iter().map(|(seq, _)| seq.0).collect();
+    assert_eq!(stuck, [2]);
 }
 
 #[test]
