@@ -271,7 +271,8 @@ impl Consensus {
         Ok(identity)
     }
 
-    /// Joins the cluster of one of these peers. Asks them in turn until `deadline`.
+    /// Joins the cluster of one of these peers. Asks them in turn until `deadline`. One that refuses
+    /// may itself have been left behind: it has the last word only when no other may admit this peer.
     pub async fn join(&self, via: &[PeerId], deadline: Instant) -> Result<Identity, JoinError> {
         let _one_at_a_time = self.0.starting.lock().await;
         if self.identity().is_some() {
@@ -281,6 +282,7 @@ impl Consensus {
         let kept = self.0.folder.identity(&self.0.env).await?;
         let mut why = "no peer to ask".to_owned();
         loop {
+            let (mut refused, mut hope) = (None, false);
             for peer in via.iter().filter(|p| **p != local) {
                 let ask = Ask::Admit(Request {
                     name: self.0.config.name.clone(),
@@ -291,14 +293,17 @@ impl Consensus {
                 let patience = deadline.min(Instant::now() + JOIN_ASK_MAX);
                 match tokio::time::timeout_at(patience, asked).await {
                     Ok(Ok(Answer::Admitted(admission))) => return self.admitted(admission).await,
-                    Ok(Ok(Answer::Refused { why })) => return Err(JoinError::Refused(why)),
-                    Ok(Ok(Answer::Later { why: later })) => why = later,
+                    Ok(Ok(Answer::Refused { why })) => refused = Some(why),
+                    Ok(Ok(Answer::Later { why: later })) => (why, hope) = (later, true),
                     Ok(Ok(Answer::Standing { .. })) => {
                         why = format!("{peer} answered another question");
                     }
                     Ok(Err(e)) => why = format!("{peer}: {e}"),
                     Err(_) => why = format!("{peer} did not answer within {JOIN_ASK_MAX:?}"),
                 }
+            }
+            if let Some(why) = refused.filter(|_| !hope) {
+                return Err(JoinError::Refused(why));
             }
             if Instant::now() + JOIN_PAUSE >= deadline {
                 return Err(JoinError::NoAnswer(why));
