@@ -37,14 +37,7 @@ async fn node(folder: &Path) -> anyhow::Result<Arc<Embedded>> {
 }
 
 fn request(cid: Cid) -> PinRequest {
-    PinRequest {
-        cid,
-        mode: PinMode::Recursive,
-        shard: false,
-        name: String::new(),
-        update_from: None,
-        origins: vec![],
-    }
+    PinRequest::new(cid, PinMode::Recursive, "")
 }
 
 /// Fetches from so many sources; the time.

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod collector;
 pub mod content_kill;
 pub mod dev;
+pub mod foreign;
 pub mod fuzz;
 pub mod hostile;
 pub mod http;

@@ -3,32 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
-use ipfs_cluster_tests::{Cluster, Peer, Setup, tidy::root};
+use ipfs_cluster_tests::{
+    Cluster, Peer, Setup,
+    foreign::{installed, python},
+};
 
 /// What is said of a pin that is not there, by the cluster and by an IPFS node.
 const CLUSTER_S: &str = "not part of the pinset";
 const NODE_S: &str = "not pinned or pinned indirectly";
-
-/// The interpreter of the clients in Python.
-fn python() -> PathBuf {
-    root().join("target/peers/py/bin/python")
-}
-
-/// Whether what a client needs is there; where it must be, it is an error if it is not.
-fn installed(needed: &Path, how: &str) -> bool {
-    let required = std::env::var("IPFS_CLUSTER_TESTS_FOREIGN").is_ok_and(|v| v == "required");
-    let there = needed.exists();
-    assert!(there || !required, "{} is missing: {how}", needed.display());
-    if !there {
-        eprintln!("skipped: {} is missing: {how}", needed.display());
-    }
-    there
-}
 
 fn run(mut command: Command) {
     let output = command.output().unwrap();

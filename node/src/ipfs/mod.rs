@@ -111,6 +111,21 @@ pub struct PinRequest {
     pub origins: Vec<String>,
 }
 
+impl PinRequest {
+    /// Of a DAG or a block by itself: no shard, no pin before it, no origins.
+    #[must_use]
+    pub fn new(cid: Cid, mode: PinMode, name: &str) -> Self {
+        Self {
+            cid,
+            mode,
+            shard: false,
+            name: name.to_owned(),
+            update_from: None,
+            origins: Vec::new(),
+        }
+    }
+}
+
 /// A streamed answer.
 pub type IpfsStream<T> = BoxStream<'static, Result<T, IpfsError>>;
 

@@ -20,14 +20,7 @@ pub(super) async fn pin(node: &Embedded) -> Result<(), IpfsError> {
     let block = |n| Some((workload::cid(n)?, workload::bytes(n).into()));
     node.block_put(NUMBERS.filter_map(block).collect()).await?;
     for cid in foreign_pins() {
-        let request = PinRequest {
-            cid,
-            mode: PinMode::Recursive,
-            shard: false,
-            name: "my own".to_owned(),
-            update_from: None,
-            origins: Vec::new(),
-        };
+        let request = PinRequest::new(cid, PinMode::Recursive, "my own");
         node.pin(request, Box::new(|_| {})).await?;
     }
     Ok(())

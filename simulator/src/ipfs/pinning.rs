@@ -34,14 +34,7 @@ pub(super) fn add(node: Arc<Embedded>, query: &Query, room: bool) -> Response<Bo
         Err(refused) => return *refused,
     };
     let (mut lines, response) = answer::lines();
-    let request = PinRequest {
-        cid,
-        mode: mode(query),
-        shard: false,
-        name: query.get("name").to_owned(),
-        update_from: None,
-        origins: Vec::new(),
-    };
+    let request = PinRequest::new(cid, mode(query), query.get("name"));
     let tells = query.get("progress") == "true";
     tokio::spawn(async move {
         if !room {
@@ -162,14 +155,7 @@ pub(super) async fn update(node: &Embedded, query: &Query) -> Response<Body> {
     if !matches!(node.pin_mode(from).await, Ok(Some(PinMode::Recursive))) {
         return answer::error("'from' cid was not recursively pinned already");
     }
-    let request = PinRequest {
-        cid: to,
-        mode: PinMode::Recursive,
-        shard: false,
-        name: String::new(),
-        update_from: None,
-        origins: Vec::new(),
-    };
+    let request = PinRequest::new(to, PinMode::Recursive, "");
     let mut done = node.pin(request, Box::new(|_| {})).await;
     if done.is_ok() && query.get("unpin") != "false" {
         done = node.unpin(from).await;

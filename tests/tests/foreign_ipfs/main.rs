@@ -25,17 +25,6 @@ use ipfs_cluster_protocol::{
     pin::PinMode,
 };
 
-/// Whether what a foreign implementation needs is there; where it must be, it is an error if it is not.
-fn installed(needed: &Path, how: &str) -> bool {
-    let required = std::env::var("IPFS_CLUSTER_TESTS_FOREIGN").is_ok_and(|v| v == "required");
-    let there = needed.exists();
-    assert!(there || !required, "{} is missing: {how}", needed.display());
-    if !there {
-        eprintln!("skipped: {} is missing: {how}", needed.display());
-    }
-    there
-}
-
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -68,14 +57,7 @@ async fn add(node: &Embedded, data: &Bytes) -> Cid {
 }
 
 async fn pin(node: &dyn IpfsNode, cid: Cid) {
-    let request = PinRequest {
-        cid,
-        mode: PinMode::Recursive,
-        shard: false,
-        name: "a name".into(),
-        update_from: None,
-        origins: vec![],
-    };
+    let request = PinRequest::new(cid, PinMode::Recursive, "a name");
     node.pin(request, Box::new(|_| {})).await.unwrap();
 }
 

@@ -36,14 +36,7 @@ async fn pin_something(node: &Embedded, mode: PinMode) -> Cid {
         .add_file(&ImportOptions::default(), bytes)
         .await
         .unwrap();
-    let request = PinRequest {
-        cid: root.cid,
-        mode,
-        shard: false,
-        name: "somebody's".into(),
-        update_from: None,
-        origins: vec![],
-    };
+    let request = PinRequest::new(root.cid, mode, "somebody's");
     node.pin(request, Box::new(|_| {})).await.unwrap();
     root.cid
 }

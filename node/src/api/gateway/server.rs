@@ -80,10 +80,7 @@ impl GatewaySite {
             Place::Path if request.uri().path().starts_with("/ipfs/") => {
                 answer(&self.node, &request).await
             }
-            Place::Path if request.uri().path().starts_with("/ipns/") => plain(
-                StatusCode::NOT_IMPLEMENTED,
-                "this node resolves no IPNS names\n",
-            ),
+            Place::Path if request.uri().path().starts_with("/ipns/") => subdomain::no_ipns(),
             Place::Path => plain(StatusCode::NOT_FOUND, "404 page not found: try /ipfs/CID\n"),
         }
     }

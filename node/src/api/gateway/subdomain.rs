@@ -54,12 +54,17 @@ pub(super) fn place<B>(request: &Request<B>, names: &[String]) -> Place {
             Ok(_) => refused("the CID is longer than a part of a host name may be"),
             Err(e) => refused(&e.to_string()),
         },
-        Some((_, "ipns")) => Place::Answered(plain(
-            StatusCode::NOT_IMPLEMENTED,
-            "this node resolves no IPNS names\n",
-        )),
+        Some((_, "ipns")) => Place::Answered(no_ipns()),
         Some(_) => Place::Path,
     }
+}
+
+/// The answer to a name of IPNS, by host or by path.
+pub(super) fn no_ipns() -> Reply {
+    plain(
+        StatusCode::NOT_IMPLEMENTED,
+        "this node resolves no IPNS names\n",
+    )
 }
 
 fn refused(why: &str) -> Place {

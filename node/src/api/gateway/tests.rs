@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use ipfs_cluster_protocol::content::{
     DAG_CBOR, DAG_JSON,
     car::{CarReader, Item},
@@ -12,11 +10,7 @@ use ipfs_cluster_protocol::content::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{
-    api::http::reply::into_outgoing,
-    env::real,
-    ipfs::embedded::{self, EmbeddedConfig},
-};
+use crate::{api::http::reply::into_outgoing, testing::embedded_node};
 
 struct Site {
     node: SharedIpfs,
@@ -31,13 +25,7 @@ fn bytes() -> Vec<u8> {
 /// A folder with a file of many blocks, a page of its own in a sub-folder, and a sharded one.
 async fn site() -> Site {
     let dir = tempfile::tempdir().unwrap();
-    let config = EmbeddedConfig {
-        folder: dir.path().to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
-        pin_timeout: Duration::from_secs(5),
-    };
-    let node: SharedIpfs = embedded::start(config, &real::env()).await.unwrap();
+    let node: SharedIpfs = embedded_node(dir.path()).await;
     let mut options = ImportOptions {
         chunker: ChunkerSpec::Size(100),
         file_links_max: 10,

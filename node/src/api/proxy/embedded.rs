@@ -172,14 +172,7 @@ pub(in crate::api) fn refuse(request: &Request<Incoming>) -> Option<Reply> {
 
 /// Pins, on the node alone.
 async fn keep(node: &SharedIpfs, cid: Cid) -> Result<(), IpfsError> {
-    let request = PinRequest {
-        cid,
-        mode: PinMode::Recursive,
-        shard: false,
-        name: String::new(),
-        update_from: None,
-        origins: Vec::new(),
-    };
+    let request = PinRequest::new(cid, PinMode::Recursive, "");
     node.pin(request, Box::new(|_| ())).await
 }
 

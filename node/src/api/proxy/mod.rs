@@ -16,7 +16,7 @@ mod put;
 pub(super) mod reading;
 pub(super) mod reply;
 pub(super) mod repo;
-mod uploaded;
+pub(super) mod uploaded;
 mod upstream;
 
 use std::{

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A call that is not carried out, and why.
-pub(super) fn refused(why: impl fmt::Display) -> IpfsError {
+pub(in crate::api) fn refused(why: impl fmt::Display) -> IpfsError {
     IpfsError::Refused(why.to_string())
 }
 

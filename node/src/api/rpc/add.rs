@@ -90,14 +90,7 @@ impl AddSession for Session {
     ) -> Result<Option<(Pin, Commit)>, ClusterError> {
         self.upload.complete();
         if self.pins {
-            let request = PinRequest {
-                cid: root,
-                mode: PinMode::Recursive,
-                shard: false,
-                name: self.to.name,
-                update_from: None,
-                origins: Vec::new(),
-            };
+            let request = PinRequest::new(root, PinMode::Recursive, &self.to.name);
             self.to.node.pin(request, Box::new(|_| ())).await?;
         }
         Ok(None)

@@ -17,7 +17,7 @@ use super::pins::named;
 use crate::{
     api::{
         http::reply::Reply,
-        proxy::{reading::lines_of, reply::object},
+        proxy::{reading::lines_of, reply::object, uploaded::refused},
     },
     ipfs::{
         IpfsError, IpfsStream, SharedIpfs,
@@ -53,7 +53,7 @@ impl Kind {
             "recursive" => Self::Recursive,
             "indirect" => Self::Indirect,
             other => {
-                return Err(IpfsError::Refused(format!(
+                return Err(refused(format_args!(
                     "invalid type '{other}', must be one of {{direct, indirect, recursive, all}}"
                 )));
             }
@@ -124,7 +124,7 @@ async fn as_object(mut listed: IpfsStream<Listed>) -> Result<Reply, IpfsError> {
     let mut keys = Map::new();
     while let Some(pin) = listed.try_next().await? {
         if keys.len() == PIN_LIST_MAX {
-            return Err(IpfsError::Refused(format!(
+            return Err(refused(format_args!(
                 "more than {PIN_LIST_MAX} pins: ask with stream=true"
             )));
         }
@@ -158,7 +158,7 @@ fn indirect(node: &Arc<Embedded>) -> IpfsStream<Listed> {
     let new = below.try_filter_map(move |cid| {
         let met = match seen.len() < DAG_SEEN_MAX {
             true => Ok(!seen.insert(cid)),
-            false => Err(IpfsError::Refused(format!(
+            false => Err(refused(format_args!(
                 "more than {DAG_SEEN_MAX} blocks are pinned: ask with type=recursive or type=direct"
             ))),
         };
@@ -195,7 +195,7 @@ async fn one(
             r#type: format!("indirect through {root}"),
         });
     }
-    Err(IpfsError::Refused(format!("path '{cid}' is not pinned")))
+    Err(refused(format_args!("path '{cid}' is not pinned")))
 }
 
 /// A recursive pin that holds a block which is not its root.

@@ -15,6 +15,7 @@ use crate::{
         proxy::{
             reading::{lines_of, path},
             reply::object,
+            uploaded::refused,
         },
     },
     ipfs::{IpfsError, PinProgress, PinRequest, SharedIpfs},
@@ -57,16 +58,12 @@ impl Pins {
     }
 }
 
-fn refused(text: &str) -> IpfsError {
-    IpfsError::Refused(text.to_owned())
-}
-
 /// What the arguments name, in order.
 pub(super) async fn named(node: &SharedIpfs, query: &Query) -> Result<Vec<Cid>, IpfsError> {
     let mut found = Vec::new();
     for argument in query.all("arg") {
         if found.len() == limits::PINS_ARGUMENTS_MAX {
-            return Err(IpfsError::Refused(format!(
+            return Err(refused(format_args!(
                 "more than {} arguments: ask for fewer at a time",
                 limits::PINS_ARGUMENTS_MAX
             )));
@@ -76,15 +73,13 @@ pub(super) async fn named(node: &SharedIpfs, query: &Query) -> Result<Vec<Cid>, 
     Ok(found)
 }
 
-fn request(cid: Cid, mode: PinMode, name: &str) -> PinRequest {
-    PinRequest {
-        cid,
-        mode,
-        shard: false,
-        name: name.to_owned(),
-        update_from: None,
-        origins: Vec::new(),
+/// The same of a call that needs one.
+async fn some_named(node: &SharedIpfs, query: &Query) -> Result<Vec<Cid>, IpfsError> {
+    let found = named(node, query).await?;
+    if found.is_empty() {
+        return Err(refused("argument \"ipfs-path\" is required"));
     }
+    Ok(found)
 }
 
 /// Pins that are being fetched.
@@ -99,7 +94,10 @@ impl Pinning {
     fn new(node: &SharedIpfs, pins: Vec<Cid>, mode: PinMode, name: &str) -> Self {
         let progress = Arc::new(Mutex::new(PinProgress::default()));
         let (node, told) = (node.clone(), progress.clone());
-        let requests: Vec<_> = pins.iter().map(|cid| request(*cid, mode, name)).collect();
+        let requests: Vec<_> = pins
+            .iter()
+            .map(|cid| PinRequest::new(*cid, mode, name))
+            .collect();
         let work = async move {
             for request in requests {
                 let told = told.clone();
@@ -131,10 +129,7 @@ impl Pinning {
 }
 
 pub(super) async fn add(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
-    let pins = named(node, query).await?;
-    if pins.is_empty() {
-        return Err(refused("argument \"ipfs-path\" is required"));
-    }
+    let pins = some_named(node, query).await?;
     let mode = match (query.get("type"), query.get("recursive")) {
         ("direct", _) | (_, "false") => PinMode::Direct,
         _ => PinMode::Recursive,
@@ -153,10 +148,7 @@ pub(super) async fn add(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsE
 }
 
 pub(super) async fn rm(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
-    let pins = named(node, query).await?;
-    if pins.is_empty() {
-        return Err(refused("argument \"ipfs-path\" is required"));
-    }
+    let pins = some_named(node, query).await?;
     for cid in &pins {
         node.unpin(*cid).await?;
     }
@@ -173,7 +165,7 @@ pub(super) async fn update(node: &SharedIpfs, query: &Query) -> Result<Reply, Ip
     }
     let request = PinRequest {
         update_from: Some(from),
-        ..request(to, PinMode::Recursive, "")
+        ..PinRequest::new(to, PinMode::Recursive, "")
     };
     node.pin(request, Box::new(|_| ())).await?;
     if query.get("unpin") != "false" && from != to {

@@ -5,7 +5,10 @@ use ipfs_cluster_protocol::{api::query::Query, limits};
 use serde::Serialize;
 
 use crate::{
-    api::{http::reply::Reply, proxy::reply::object},
+    api::{
+        http::reply::Reply,
+        proxy::{reply::object, uploaded::refused},
+    },
     ipfs::{IpfsError, SharedIpfs},
 };
 
@@ -26,9 +29,7 @@ pub(super) async fn connect(node: &SharedIpfs, query: &Query) -> Result<Reply, I
         strings.push(format!("connect {peer} success"));
     }
     if strings.is_empty() {
-        return Err(IpfsError::Refused(
-            "argument \"address\" is required".to_owned(),
-        ));
+        return Err(refused("argument \"address\" is required"));
     }
     Ok(object(StatusCode::OK, &Strings { strings }))
 }

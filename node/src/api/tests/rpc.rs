@@ -1,6 +1,6 @@
 //! The embedded node's own RPC and gateway over real sockets.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::Request;
 use serde_json::{Value, json};
@@ -10,11 +10,8 @@ use super::{Answer, Peer, double::Double, multipart};
 use crate::{
     api::{GatewayConfig, Metrics, serve_gateway, serve_ipfs_rpc},
     env::{Addr, real},
-    ipfs::{
-        SharedIpfs,
-        embedded::{self, Embedded, EmbeddedConfig},
-        http::HttpClient,
-    },
+    ipfs::{SharedIpfs, embedded::Embedded, http::HttpClient},
+    testing::embedded_node,
 };
 
 /// An embedded node and one of its servers.
@@ -28,19 +25,9 @@ fn local() -> Vec<Addr> {
     vec![Addr::Tcp("127.0.0.1".to_owned(), 0)]
 }
 
-async fn node(dir: &TempDir) -> Arc<Embedded> {
-    let config = EmbeddedConfig {
-        folder: dir.path().to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
-        pin_timeout: Duration::from_secs(5),
-    };
-    embedded::start(config, &real::env()).await.unwrap()
-}
-
 async fn start(gateway: bool) -> Own {
     let (dir, env, double) = (tempfile::tempdir().unwrap(), real::env(), Double::new());
-    let node = node(&dir).await;
+    let node = embedded_node(dir.path()).await;
     let metrics = Metrics::of(Arc::new(double.clone()), None, None);
     let server = if gateway {
         let config = GatewayConfig {
@@ -210,7 +197,7 @@ async fn the_store_is_measured_and_cleaned() {
     let me = own.post("id").await.json();
     assert_eq!(me["ID"], own.node.peer_id().to_string());
     let dir = tempfile::tempdir().unwrap();
-    let other = node(&dir).await;
+    let other = embedded_node(dir.path()).await;
     let to = other.addresses()[0].clone();
     let connected = own.post(&format!("swarm/connect?arg={to}")).await.json();
     let wanted = format!("connect {} success", other.peer_id());

@@ -92,6 +92,13 @@ impl NamedPin {
     }
 }
 
+fn verify_all(blocks: &[(Cid, Bytes)]) -> Result<(), IpfsError> {
+    for (cid, data) in blocks {
+        verify(cid, data)?;
+    }
+    Ok(())
+}
+
 impl OpenStream for Net {
     fn open(&self, peer: PeerId) -> BoxFuture<'static, io::Result<(Version, RawPipe)>> {
         let net = self.clone();
@@ -105,6 +112,17 @@ impl Embedded {
         self.store.put(blocks.clone()).await?;
         self.bitswap.stored(&blocks);
         Ok(())
+    }
+
+    /// Pages of the pins, by CID.
+    fn pin_pages(&self) -> BoxStream<'static, Vec<(Cid, Reach)>> {
+        let pins = self.pins.clone();
+        let pages = stream::unfold(None, move |from| {
+            let page = pins.page(from, PAGE);
+            let last = page.last().map(|(cid, _)| *cid);
+            std::future::ready(last.map(|last| (page, Some(last))))
+        });
+        pages.boxed()
     }
 
     async fn do_pin(
@@ -162,17 +180,14 @@ impl Embedded {
     /// The pins of its users and of the cluster, by CID.
     pub(crate) fn named_pins(&self) -> BoxStream<'static, NamedPin> {
         let pins = self.pins.clone();
-        let pages = stream::unfold(None, move |from| {
-            let page = pins.page(from, PAGE);
-            let last = page.last().map(|(cid, _)| *cid);
+        let named = self.pin_pages().flat_map(move |page| {
             let named = page.into_iter().filter_map(|(cid, _)| {
                 let pin = pins.get(&cid);
                 pin.map(|pin| NamedPin::new(cid, pin))
             });
-            let named: Vec<NamedPin> = named.collect();
-            std::future::ready(last.map(|last| (named, Some(last))))
+            stream::iter(named.collect::<Vec<_>>())
         });
-        pages.flat_map(stream::iter).boxed()
+        named.boxed()
     }
 
     /// How a CID is pinned itself.
@@ -181,13 +196,7 @@ impl Embedded {
     }
 
     fn list_pins(&self) -> IpfsStream<(Cid, PinMode)> {
-        let pins = self.pins.clone();
-        let pages = stream::unfold(None, move |from| {
-            let page = pins.page(from, PAGE);
-            let last = page.last().map(|(cid, _)| *cid);
-            std::future::ready(last.map(|last| (page, Some(last))))
-        });
-        let flat = pages.flat_map(|page| {
+        let flat = self.pin_pages().flat_map(|page| {
             let modes = page.into_iter().map(|(cid, reach)| Ok((cid, reach.mode())));
             stream::iter(modes)
         });
@@ -280,9 +289,7 @@ impl IpfsNode for Embedded {
 
     fn block_put(&self, blocks: Vec<(Cid, Bytes)>) -> BoxFuture<'_, Result<(), IpfsError>> {
         Box::pin(async move {
-            for (cid, data) in &blocks {
-                verify(cid, data)?;
-            }
+            verify_all(&blocks)?;
             self.put(blocks).await
         })
     }
@@ -297,9 +304,7 @@ impl IpfsNode for Embedded {
         blocks: Vec<(Cid, Bytes)>,
     ) -> BoxFuture<'_, Result<(), IpfsError>> {
         Box::pin(async move {
-            for (cid, data) in &blocks {
-                verify(cid, data)?;
-            }
+            verify_all(&blocks)?;
             let cids = blocks.iter().map(|(cid, _)| cid);
             self.store.touched().put_for(upload, cids);
             self.store.put_fetched(blocks.clone()).await?;

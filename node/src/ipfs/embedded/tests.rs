@@ -72,14 +72,7 @@ async fn add(node: &Embedded, data: &Bytes) -> Root {
 }
 
 fn pin_request(cid: Cid, mode: PinMode) -> PinRequest {
-    PinRequest {
-        cid,
-        mode,
-        shard: false,
-        name: String::new(),
-        update_from: None,
-        origins: vec![],
-    }
+    PinRequest::new(cid, mode, "")
 }
 
 async fn pin(node: &Embedded, cid: Cid, mode: PinMode) -> Result<(), IpfsError> {

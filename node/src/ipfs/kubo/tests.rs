@@ -65,14 +65,7 @@ fn cid(text: &str) -> Cid {
 }
 
 fn request(mode: PinMode) -> PinRequest {
-    PinRequest {
-        cid: cid(ROOT),
-        mode,
-        shard: false,
-        name: String::new(),
-        update_from: None,
-        origins: vec![],
-    }
+    PinRequest::new(cid(ROOT), mode, "")
 }
 
 /// Pins and says which counts were told.

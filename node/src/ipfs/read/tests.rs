@@ -1,7 +1,12 @@
 //! Trees in every form, read back through an embedded node.
 
-use std::{io::Read, time::Duration};
+use std::io::Read;
 
+use super::*;
+use crate::{
+    ipfs::{tar, walk},
+    testing::embedded_node,
+};
 use futures::TryStreamExt;
 use ipfs_cluster_protocol::{
     api::content::ContentKind,
@@ -14,29 +19,9 @@ use ipfs_cluster_protocol::{
         unixfs::{Attributes, Mtime},
     },
 };
-use tempfile::TempDir;
-
-use super::*;
-use crate::{
-    env::real,
-    ipfs::{
-        embedded::{self, EmbeddedConfig},
-        tar, walk,
-    },
-};
 
 const LONG: &str = "a name that is longer than the hundred bytes which the header of an archive of the \
                     oldest kind has room for, so that it must stand before";
-
-async fn node(dir: &TempDir) -> Node {
-    let config = EmbeddedConfig {
-        folder: dir.path().to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
-        pin_timeout: Duration::from_secs(5),
-    };
-    embedded::start(config, &real::env()).await.unwrap()
-}
 
 fn bytes(n: usize) -> Vec<u8> {
     (0..n * 97).map(|i| (i * 31 / 7) as u8).collect()
@@ -94,7 +79,7 @@ fn forms() -> [ImportOptions; 2] {
 #[tokio::test]
 async fn entries_and_files_are_found_in_every_form() {
     let dir = tempfile::tempdir().unwrap();
-    let node = node(&dir).await;
+    let node: Node = embedded_node(dir.path()).await;
     for options in forms() {
         let root = store(&node, &options).await;
         let listed = entries(&node, &format!("/ipfs/{root}")).await.unwrap();
@@ -133,7 +118,7 @@ async fn entries_and_files_are_found_in_every_form() {
 #[tokio::test]
 async fn an_archive_holds_the_tree() {
     let dir = tempfile::tempdir().unwrap();
-    let node = node(&dir).await;
+    let node: Node = embedded_node(dir.path()).await;
     for options in forms() {
         let root = store(&node, &options).await;
         let archive = tar::archive(&node, &format!("/ipfs/{root}")).await.unwrap();
@@ -166,7 +151,7 @@ async fn an_archive_holds_the_tree() {
 #[tokio::test]
 async fn a_dag_is_walked_root_first_and_each_block_once() {
     let dir = tempfile::tempdir().unwrap();
-    let node = node(&dir).await;
+    let node: Node = embedded_node(dir.path()).await;
     let [simple, _] = forms();
     let root = store(&node, &simple).await;
     let below: Vec<Cid> = walk::refs(&node, root, 1, false)

@@ -49,14 +49,7 @@ async fn add(node: &Embedded, seed: u8) -> Cid {
 }
 
 async fn pin(node: &Embedded, cid: Cid, mode: PinMode) {
-    let request = PinRequest {
-        cid,
-        mode,
-        shard: false,
-        name: String::new(),
-        update_from: None,
-        origins: vec![],
-    };
+    let request = PinRequest::new(cid, mode, "");
     node.pin(request, Box::new(|_| {})).await.unwrap();
 }
 
