@@ -126,14 +126,8 @@ impl StatusMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
+    use crate::{state::tests::peer, time::Timestamp};
     use proptest::prelude::*;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 32];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
 
     fn metric(name: &str, value: &str) -> Metric {
         Metric {

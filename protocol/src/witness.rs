@@ -141,12 +141,7 @@ impl Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 32];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
+    use crate::state::tests::peer;
 
     fn peers(n: u8) -> BTreeSet<PeerId> {
         (1..=n).map(peer).collect()

@@ -51,6 +51,18 @@ impl Answer {
         let items = serde_json::Deserializer::from_slice(&self.body).into_iter();
         items.collect::<Result<_, _>>().map_err(io::Error::other)
     }
+
+    /// The root that an answer to an upload names.
+    ///
+    /// # Panics
+    /// When it names none.
+    #[must_use]
+    pub fn root(&self) -> String {
+        let lines = self.items().expect("an answer to an upload is JSON");
+        let root = lines.last().and_then(|line| line["cid"].as_str());
+        root.unwrap_or_else(|| panic!("nothing was added: {self:?}"))
+            .to_owned()
+    }
 }
 
 /// Sends a request to a port of this machine.
@@ -78,6 +90,17 @@ pub async fn upload(port: u16, path: &str, bytes: &[u8]) -> io::Result<Answer> {
     let body = [head.as_bytes(), bytes, b"\r\n--B--\r\n"].concat();
     let headers = "Content-Type: multipart/form-data; boundary=B\r\n";
     send(port, "POST", path, headers, &body).await
+}
+
+/// Adds bytes as a file through a peer's REST API; the root.
+///
+/// # Panics
+/// When they are refused, or the answer names no root.
+pub async fn add(port: u16, query: &str, bytes: &[u8]) -> String {
+    let answer = upload(port, &format!("/add?{query}"), bytes).await;
+    let answer = answer.expect("the peer answers");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.root()
 }
 
 /// The same over a stream of any kind.

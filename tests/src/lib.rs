@@ -14,6 +14,7 @@ pub mod collector;
 pub mod content_kill;
 pub mod dev;
 pub mod foreign;
+pub mod foreign_pins;
 pub mod fuzz;
 pub mod hostile;
 pub mod http;

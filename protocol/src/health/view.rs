@@ -227,13 +227,7 @@ impl HealthView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::ALERTS_MAX;
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 32];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
+    use crate::{limits::ALERTS_MAX, state::tests::peer};
 
     fn metric(n: u8, name: &str, taken_at: u64) -> Metric {
         Metric {

@@ -8,13 +8,8 @@ use super::{Candidate, CandidateView, PlacementRequest, Promised, Standing, Weig
 use crate::{
     id::{Cid, PeerId},
     pin::Replication,
+    state::tests::peer,
 };
-
-fn peer(n: u8) -> PeerId {
-    let mut bytes = vec![0x12, 0x20];
-    bytes.extend([n; 32]);
-    PeerId::from_bytes(&bytes).unwrap()
-}
 
 fn cid(n: u32) -> Cid {
     let mut bytes = vec![0x01, 0x55, 0x12, 0x20];

@@ -10,14 +10,9 @@ use crate::{
     id::{Boot, Incarnation, PeerId, Rev, Seq},
     limits::{FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, STATUS_ERROR_BYTES_MAX},
     pin::PinPhase,
+    state::tests::peer,
     time::Timestamp,
 };
-
-fn peer(n: u8) -> PeerId {
-    let mut bytes = vec![0x12, 32];
-    bytes.extend([n; 32]);
-    PeerId::from_bytes(&bytes).unwrap()
-}
 
 fn table(boot: u64) -> TableId {
     TableId {

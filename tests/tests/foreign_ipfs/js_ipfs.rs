@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use ipfs_cluster_node::{
     env::{Addr, real},
     ipfs::{
-        IpfsError, IpfsNode,
+        IpfsError, IpfsNode, PinRequest,
         kubo::{Kubo, KuboTimeouts},
     },
 };
@@ -23,7 +23,12 @@ use ipfs_cluster_protocol::{
     id::Cid,
     pin::PinMode,
 };
-use ipfs_cluster_tests::{foreign::installed, http, random};
+use ipfs_cluster_tests::{
+    Cluster, Setup,
+    foreign::installed,
+    foreign_pins::{OwnersNode, survive_everything},
+    http, random,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tempfile::TempDir;
 
@@ -38,6 +43,13 @@ struct Daemon {
     child: Child,
     rpc: u16,
     _repo: TempDir,
+}
+
+impl Daemon {
+    fn client(&self) -> Kubo {
+        let addr = Addr::Tcp("127.0.0.1".into(), self.rpc);
+        Kubo::new(addr, &real::env(), KuboTimeouts::default())
+    }
 }
 
 impl Drop for Daemon {
@@ -84,8 +96,7 @@ async fn js_ipfs_is_driven_and_exchanges_blocks_with_the_embedded_node() {
     let Some(daemon) = daemon() else { return };
     let folder = tempfile::tempdir().unwrap();
     let ours = embedded_node(folder.path()).await;
-    let addr = Addr::Tcp("127.0.0.1".into(), daemon.rpc);
-    let theirs = Kubo::new(addr, &real::env(), KuboTimeouts::default());
+    let theirs = daemon.client();
 
     let id = theirs.id().await.unwrap();
     assert!(
@@ -124,6 +135,34 @@ async fn js_ipfs_is_driven_and_exchanges_blocks_with_the_embedded_node() {
     pin(&*ours, root.cid).await;
     assert!(read(&*ours, root.cid).await == data);
     ours.shutdown().await;
+}
+
+/// The daemon as its owner uses it.
+struct Owners(Kubo);
+
+impl OwnersNode for Owners {
+    async fn pin_something(&self, mode: PinMode) -> Cid {
+        let data = Bytes::from(random(50_000));
+        let (root, blocks) = import(&data, &ImportOptions::default());
+        self.0.block_put(blocks).await.unwrap();
+        let request = PinRequest::new(root.cid, mode, "somebody's");
+        self.0.pin(request, Box::new(|_| {})).await.unwrap();
+        root.cid
+    }
+
+    async fn pinned(&self) -> Vec<(Cid, PinMode)> {
+        let pins = self.0.pin_ls().await.unwrap();
+        pins.try_collect().await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_pins_survive_on_js_ipfs_whatever_happens_to_its_peer() {
+    let Some(daemon) = daemon() else { return };
+    let rpc = format!("/ip4/127.0.0.1/tcp/{}", daemon.rpc);
+    let mut cluster = Cluster::start(Setup::of(2).with_node(2, &rpc)).await;
+    let host = cluster.init().await;
+    survive_everything(cluster, host, &Owners(daemon.client())).await;
 }
 
 /// Options at random, and how the RPC says them.

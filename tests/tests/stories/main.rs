@@ -30,22 +30,9 @@ mod traces;
 
 use ipfs_cluster_tests::{Peer, cluster::loopback};
 
-/// The root that the proxy's or the API's answer to an upload names.
-fn root(answer: &ipfs_cluster_tests::Answer) -> String {
-    let lines = answer.items().unwrap();
-    let last = lines
-        .last()
-        .unwrap_or_else(|| panic!("nothing was added: {answer:?}"));
-    last["cid"].as_str().unwrap().to_owned()
-}
-
 /// Adds bytes at a peer; the root.
 async fn add(peer: &Peer, query: &str, bytes: &[u8]) -> String {
-    let path = format!("/add?{query}");
-    let answer = ipfs_cluster_tests::http::upload(peer.rest_port(), &path, bytes).await;
-    let answer = answer.unwrap();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    root(&answer)
+    ipfs_cluster_tests::http::add(peer.rest_port(), query, bytes).await
 }
 
 /// The bytes of a CID as a peer's IPFS node has them.
