@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::Cid;
+use crate::{codec, id::Cid};
+
+/// About how many bytes of a frame belong to a block beside its data.
+const BESIDE_DATA: usize = 64;
 
 /// A block in a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,16 @@ pub struct BlockBatch {
     /// In order.
     #[serde(rename = "b")]
     pub blocks: Vec<BlockFrame>,
+}
+
+impl BlockBatch {
+    /// The bytes of a frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let blocks = self.blocks.iter();
+        let bytes: usize = blocks.map(|block| block.data.len() + BESIDE_DATA).sum();
+        codec::encode_sized(self, bytes + BESIDE_DATA)
+    }
 }
 
 /// One answer per batch, in order.

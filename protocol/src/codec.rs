@@ -43,7 +43,17 @@ pub enum DecodeError {
 /// Never for this crate's types: they have string keys and known lengths.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
+    encode_sized(value, 128)
+}
+
+/// The same where the caller knows about how many bytes it will be: what is large is not moved again
+/// and again while it grows.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_sized<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes);
     out.push(FORMAT);
     cbor4ii::serde::to_vec(out, value).expect("own types always encode")
 }

@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use crate::owner;
@@ -193,9 +193,28 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
+/// How much late a timer may be without the bytes behind it being later too.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// When the bytes of a throttled direction are through.
+#[derive(Default)]
+struct Pace(Option<Instant>);
+
+impl Pace {
+    /// When so many more are through that are there `now`, at so many per second.
+    fn after(&mut self, bytes: usize, rate: u64, now: Instant) -> Instant {
+        let took = Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate.max(1));
+        // Timers are coarse: what one overslept is made up for by the next ones.
+        let earliest = now.checked_sub(SLACK).unwrap_or(now);
+        let begin = self.0.map_or(now, |through| through.max(earliest));
+        *self.0.insert(begin + took)
+    }
+}
+
 /// Bytes in one direction, until the sender says goodbye or either side breaks.
 async fn flow(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut view: View) {
     let mut piece = vec![0; PIECE];
+    let mut pace = Pace::default();
     loop {
         let Ok(n @ 1..) = from.read(&mut piece).await else {
             return;
@@ -206,10 +225,7 @@ async fn flow(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
         };
         match now {
             Weather::Delay(delay) => sleep_until(arrived + delay).await,
-            Weather::Throttle(rate) => {
-                let nanos = n as u64 * 1_000_000_000 / rate.max(1);
-                sleep(Duration::from_nanos(nanos)).await;
-            }
+            Weather::Throttle(rate) => sleep_until(pace.after(n, rate, arrived)).await,
             Weather::Fair | Weather::Stopped | Weather::Cut => {}
         }
         if to.write_all(&piece[..n]).await.is_err() {
@@ -237,6 +253,18 @@ mod tests {
         let relay = Relay::start(0, sky).await.unwrap();
         relay.lead_to(port);
         relay
+    }
+
+    #[test]
+    fn what_a_timer_overslept_is_made_up_for() {
+        let at = |start: Instant, ms| start + Duration::from_millis(ms);
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.after(10, 1000, start), at(start, 10));
+        // Three milliseconds late, and in time again.
+        assert_eq!(pace.after(10, 1000, at(start, 13)), at(start, 20));
+        // A pause is not made up for, but for the slack.
+        assert_eq!(pace.after(10, 1000, at(start, 1050)), at(start, 1010));
     }
 
     async fn ask(stream: &mut TcpStream) -> io::Result<()> {

@@ -26,6 +26,15 @@ const BATCHES_AHEAD: usize = 4;
 
 type Batch = Vec<(Cid, Bytes)>;
 
+/// How blocks get to a destination.
+#[derive(Debug)]
+enum Way {
+    /// Into this peer's own IPFS node.
+    Here(mpsc::Sender<Batch>),
+    /// To another peer, as frames: encoded once, whichever peers they go to.
+    There(mpsc::Sender<Vec<Bytes>>),
+}
+
 /// An add under way. Dropped before [`AddSession::finish`], it leaves nothing pinned.
 #[derive(Debug)]
 pub struct AddSession {
@@ -39,7 +48,8 @@ pub struct AddSession {
 #[derive(Debug)]
 struct Destination {
     peer: PeerId,
-    batches: mpsc::Sender<Batch>,
+    /// None once it was given everything.
+    way: Option<Way>,
     task: JoinHandle<Result<(), String>>,
 }
 
@@ -101,15 +111,18 @@ impl Cluster {
     }
 
     fn destination(&self, peer: PeerId) -> Destination {
-        let (batches, queue) = mpsc::channel(BATCHES_AHEAD);
-        let task = if peer == self.0.me {
-            tokio::spawn(store_here(self.clone(), queue))
+        let (way, task) = if peer == self.0.me {
+            let (batches, queue) = mpsc::channel(BATCHES_AHEAD);
+            let task = tokio::spawn(store_here(self.clone(), queue));
+            (Way::Here(batches), task)
         } else {
-            tokio::spawn(store_there(self.0.net.clone(), peer.clone(), queue))
+            let (batches, queue) = mpsc::channel(BATCHES_AHEAD);
+            let task = tokio::spawn(store_there(self.0.net.clone(), peer.clone(), queue));
+            (Way::There(batches), task)
         };
         Destination {
             peer,
-            batches,
+            way: Some(way),
             task,
         }
     }
@@ -124,9 +137,17 @@ impl AddSession {
     /// Hands blocks to every destination; waits while the slowest has too many before it. One that
     /// fails is left behind, and fetches the content later; when all have failed, so has the add.
     pub async fn put(&mut self, blocks: Vec<(Cid, Bytes)>) -> Result<(), ClusterError> {
-        let mut broken = Vec::new();
+        let (mut broken, mut frames) = (Vec::new(), None);
         for (at, destination) in self.destinations.iter().enumerate() {
-            if destination.batches.send(blocks.clone()).await.is_err() {
+            let taken = match &destination.way {
+                Some(Way::Here(batches)) => batches.send(blocks.clone()).await.is_ok(),
+                Some(Way::There(batches)) => {
+                    let frames = frames.get_or_insert_with(|| encoded(&blocks)).clone();
+                    batches.send(frames).await.is_ok()
+                }
+                None => false,
+            };
+            if !taken {
                 broken.push(at);
             }
         }
@@ -180,8 +201,8 @@ impl AddSession {
 
     /// Whether the destination stored everything it was given.
     async fn settle(&mut self, mut destination: Destination) -> bool {
-        // Closing the queue tells the task that this was all.
-        destination.batches = mpsc::channel(1).0;
+        // A closed queue tells the task that this was all.
+        destination.way = None;
         let outcome = (&mut destination.task).await;
         match outcome.unwrap_or_else(|e| Err(e.to_string())) {
             Ok(()) => true,
@@ -221,20 +242,21 @@ async fn store_here(cluster: Cluster, mut queue: mpsc::Receiver<Batch>) -> Resul
 async fn store_there(
     net: Net,
     peer: PeerId,
-    mut queue: mpsc::Receiver<Batch>,
+    mut queue: mpsc::Receiver<Vec<Bytes>>,
 ) -> Result<(), String> {
     let mut stream = net
         .open(&peer, Proto::Blocks)
         .await
         .map_err(|e| e.to_string())?;
     let mut ahead = 0;
-    while let Some(batch) = queue.recv().await {
-        for batch in frames(batch) {
+    while let Some(frames) = queue.recv().await {
+        for frame in frames {
             if ahead == BATCHES_AHEAD {
                 acknowledged(&mut stream).await?;
                 ahead -= 1;
             }
-            stream.send_msg(&batch).await.map_err(|e| e.to_string())?;
+            let sent = stream.send_large(&frame).await;
+            sent.map_err(|e| e.to_string())?;
             ahead += 1;
         }
     }
@@ -253,22 +275,24 @@ async fn acknowledged(stream: &mut PeerStream) -> Result<(), String> {
     }
 }
 
-/// Cuts a batch so that each frame stays within its bound.
-fn frames(batch: Batch) -> Vec<BlockBatch> {
+/// A batch as frames, each within its bound.
+fn encoded(batch: &[(Cid, Bytes)]) -> Vec<Bytes> {
     let mut frames = Vec::new();
+    let mut frame = |blocks: Vec<BlockFrame>| frames.push(BlockBatch { blocks }.encode().into());
     let (mut blocks, mut bytes) = (Vec::new(), 0);
     for (cid, data) in batch {
         if bytes + data.len() > limits::BLOCK_BATCH_BYTES_MAX && !blocks.is_empty() {
-            frames.push(BlockBatch {
-                blocks: std::mem::take(&mut blocks),
-            });
+            frame(std::mem::take(&mut blocks));
             bytes = 0;
         }
         bytes += data.len();
-        blocks.push(BlockFrame { cid, data });
+        blocks.push(BlockFrame {
+            cid: *cid,
+            data: data.clone(),
+        });
     }
     if !blocks.is_empty() {
-        frames.push(BlockBatch { blocks });
+        frame(blocks);
     }
     frames
 }

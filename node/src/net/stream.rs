@@ -12,7 +12,7 @@ use ipfs_cluster_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf},
     time::timeout,
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
@@ -74,6 +74,23 @@ impl PeerSender {
             });
         }
         within(self.0.feed(frame)).await
+    }
+
+    /// Sends a large frame without copying it first. One that was interrupted may have left in part:
+    /// nothing can be sent after it.
+    pub async fn send_large(&mut self, frame: &[u8]) -> Result<(), StreamError> {
+        let max = FRAME_BYTES_MAX;
+        let len = frame.len();
+        let announced = u32::try_from(len).ok().filter(|_| len <= max);
+        let announced = announced.ok_or(StreamError::TooLarge { len, max })?;
+        self.flush().await?;
+        let stream = self.0.get_mut();
+        within(async {
+            stream.write_all(&announced.to_be_bytes()).await?;
+            stream.write_all(frame).await?;
+            stream.flush().await
+        })
+        .await
     }
 
     /// Sends what is queued.
@@ -154,6 +171,11 @@ impl PeerStream {
     /// Sends a frame and flushes.
     pub async fn send(&mut self, frame: impl Into<Bytes>) -> Result<(), StreamError> {
         self.sender.send(frame).await
+    }
+
+    /// Sends a large frame: see [`PeerSender::send_large`].
+    pub async fn send_large(&mut self, frame: &[u8]) -> Result<(), StreamError> {
+        self.sender.send_large(frame).await
     }
 
     /// The next frame; none when the other side has finished. Cancel-safe.
@@ -255,7 +277,7 @@ impl AsyncWrite for Early {
 mod tests {
     use super::*;
     use crate::net::identity::Identity;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
 
     fn pair() -> (PeerStream, tokio::io::DuplexStream) {
         let (near, far) = tokio::io::duplex(64 * 1024);
@@ -276,10 +298,36 @@ mod tests {
         let (stream, mut far) = pair();
         let mut stream = stream.introduced(Hello::default());
         let large = vec![0; FRAME_BYTES_MAX + 1];
+        let sent = stream.send_large(&large).await;
+        assert!(matches!(sent, Err(StreamError::TooLarge { .. })));
         let sent = stream.send(large).await;
         assert!(matches!(sent, Err(StreamError::TooLarge { .. })));
         far.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
         assert!(matches!(stream.recv().await, Err(StreamError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn frames_of_both_kinds_keep_their_order() {
+        let (near, far) = pair();
+        let peer = near.peer.clone();
+        let mut far =
+            PeerStream::new(peer, Proto::Rpc, Box::new(far)).introduced(near.hello.clone());
+        let (mut sender, _near) = near.introduced(Hello::default()).split();
+        let large = vec![7; 1_000_000];
+        let sent = async {
+            sender.feed("first").await.unwrap();
+            sender.send_large(&large).await.unwrap();
+            sender.send("last").await.unwrap();
+        };
+        let received = async {
+            let mut frames = vec![];
+            for _ in 0..3 {
+                frames.push(far.recv().await.unwrap().unwrap());
+            }
+            frames
+        };
+        let ((), frames) = tokio::join!(sent, received);
+        assert!(frames == ["first".as_bytes(), &large, b"last"]);
     }
 
     #[tokio::test]

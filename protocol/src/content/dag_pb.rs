@@ -1,6 +1,9 @@
 //! dag-pb nodes: an ordered list of named links, and opaque data.
 
-use super::wire::{Reader, Value, WireError, put_bytes_field, put_number_field};
+use super::{
+    unixfs::UnixFs,
+    wire::{Reader, Value, WireError, number_len, put_bytes_field, put_number, put_number_field},
+};
 use crate::id::Cid;
 
 /// A link to another block.
@@ -72,6 +75,21 @@ impl Node {
     }
 }
 
+/// The canonical bytes of a node without links whose payload is a message that holds `data`. The
+/// data are copied once, where [`UnixFs::encode`] and [`Node::encode`] would copy them each.
+pub(super) fn leaf(message: &UnixFs, data: Option<&[u8]>) -> Vec<u8> {
+    let mut around = Vec::with_capacity(48);
+    message.put(data.map(|_| &[][..]), &mut around);
+    // There the length of no data took one byte.
+    let more = data.map_or(0, |data| number_len(data.len() as u64) - 1 + data.len());
+    let held = around.len() + more;
+    let mut out = Vec::with_capacity(held + 11);
+    put_number(&mut out, 1 << 3 | 2);
+    put_number(&mut out, held as u64);
+    message.put(data, &mut out);
+    out
+}
+
 fn decode_link(bytes: &[u8]) -> Result<Link, DagPbError> {
     let (mut cid, mut name, mut dag_size) = (None, None, None);
     let mut reader = Reader(bytes);
@@ -97,7 +115,7 @@ mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
     use super::*;
-    use crate::content::hash::name_like;
+    use crate::content::{hash::name_like, unixfs::Kind};
 
     fn cid(n: u64) -> Cid {
         name_like(1, 0x55, 0x12, 32, &n.to_be_bytes()).unwrap()
@@ -113,6 +131,23 @@ mod tests {
             let links = links.map(|(n, name, dag_size)| Link { cid: cid(n), name, dag_size });
             let node = Node { links: links.collect(), data };
             prop_assert_eq!(Node::decode(&node.encode()), Ok(node));
+        }
+
+        #[test]
+        fn leaves_are_nodes_around_messages(
+            data in any::<Option<Vec<u8>>>(), mode in any::<Option<u32>>(), long in 0usize..20_000,
+        ) {
+            let data = data.map(|mut data| {
+                data.resize(data.len() + long, 7);
+                data
+            });
+            let mut message = UnixFs::new(Kind::File);
+            message.file_size = data.as_ref().map(|data| data.len() as u64);
+            message.attributes.mode = mode;
+            let got = leaf(&message, data.as_deref());
+            message.data = data;
+            let node = Node { links: vec![], data: Some(message.encode()) };
+            prop_assert_eq!(got, node.encode());
         }
 
         #[test]

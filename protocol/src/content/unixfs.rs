@@ -93,15 +93,21 @@ impl UnixFs {
     pub fn encode(&self) -> Vec<u8> {
         let data_len = self.data.as_ref().map_or(0, Vec::len);
         let mut out = Vec::with_capacity(data_len + self.block_sizes.len() * 5 + 24);
-        put_number_field(&mut out, 1, self.kind as u64);
-        if let Some(data) = &self.data {
-            put_bytes_field(&mut out, 2, data);
+        self.put(self.data.as_deref(), &mut out);
+        out
+    }
+
+    /// Appends the canonical bytes, with this as the data.
+    pub(super) fn put(&self, data: Option<&[u8]>, out: &mut Vec<u8>) {
+        put_number_field(out, 1, self.kind as u64);
+        if let Some(data) = data {
+            put_bytes_field(out, 2, data);
         }
         if let Some(size) = self.file_size {
-            put_number_field(&mut out, 3, size);
+            put_number_field(out, 3, size);
         }
         for size in &self.block_sizes {
-            put_number_field(&mut out, 4, *size);
+            put_number_field(out, 4, *size);
         }
         let optional = [
             (5, self.hash_type),
@@ -110,7 +116,7 @@ impl UnixFs {
         ];
         for (field, value) in optional {
             if let Some(value) = value {
-                put_number_field(&mut out, field, value);
+                put_number_field(out, field, value);
             }
         }
         if let Some(mtime) = self.attributes.mtime {
@@ -121,9 +127,8 @@ impl UnixFs {
                 put_number(&mut inner, 2 << 3 | 5);
                 inner.extend_from_slice(&nanos.to_le_bytes());
             }
-            put_bytes_field(&mut out, 8, &inner);
+            put_bytes_field(out, 8, &inner);
         }
-        out
     }
 
     /// Reads the message; fields it does not know are skipped.

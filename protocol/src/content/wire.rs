@@ -85,6 +85,12 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Bytes that a varint takes.
+pub(super) fn number_len(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
 /// Appends a field that is a number.
 pub(super) fn put_number_field(out: &mut Vec<u8>, field: u64, value: u64) {
     put_number(out, field << 3);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     codec,
-    id::{Boot, Incarnation, PeerId, Rev, Seq},
+    id::{Boot, Incarnation, Rev, Seq},
     limits::{FRAME_BYTES_MAX, GOSSIP_BYTES_MAX, STATUS_ERROR_BYTES_MAX},
     pin::PinPhase,
     state::tests::peer,

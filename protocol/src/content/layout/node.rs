@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::content::{
     Block, DAG_PB, RAW, Root,
-    dag_pb::{Link, Node},
+    dag_pb::{self, Link, Node},
     hash::inlined,
     options::ImportOptions,
     unixfs::{Attributes, Kind, UnixFs},
@@ -24,13 +24,10 @@ pub(super) fn leaf(
     }
     let mut fs = UnixFs::new(kind);
     fs.file_size = Some(file_size);
-    fs.data = (!chunk.is_empty()).then(|| chunk.to_vec());
     fs.attributes = attributes;
-    let node = Node {
-        links: vec![],
-        data: Some(fs.encode()),
-    };
-    emit(options, DAG_PB, node.encode().into(), (file_size, 0), out)
+    let data = (!chunk.is_empty()).then_some(&chunk[..]);
+    let node = dag_pb::leaf(&fs, data).into();
+    emit(options, DAG_PB, node, (file_size, 0), out)
 }
 
 /// A node over children.
