@@ -89,7 +89,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::UnknownToldAsRefused,
         "a write of which nobody knows what became is told as refused",
         "unheard",
-        None,
+        Some(Found::Run("pins-are-linearizable", 2)),
     ),
     planted(
         "state-before-recovery",
