@@ -176,6 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn an_unanswered_pin_that_ended_unseen_took_another_with_it() {
+        let mut unanswered = request(Ask::Pin, 3, None);
+        unanswered.may_expire = Some(50);
+        let history = [request(Ask::Pin, 1, done(2, 5)), unanswered];
+        assert_eq!(verdict(&history, None), Ok(()));
+        assert_eq!(verdict(&history, Some(0)), Ok(()));
+        // Before its time is over it has taken nothing.
+        let mut early = history.to_vec();
+        early.push(request(READ, 10, seen(11, None)));
+        assert_eq!(verdict(&early, None), Err("pins-are-linearizable"));
+    }
+
+    #[test]
     fn an_unanswered_pin_may_come_late() {
         let history = [
             request(Ask::Pin, 1, None),

@@ -45,7 +45,8 @@ impl Operation {
 /// The operations of each CID that somebody wrote, in the order in which they were sent. `last` are
 /// the writes that the end shows.
 ///
-/// Unanswered pins that nobody ever saw are left out: an order that has them is one without them.
+/// Unanswered pins that nobody ever saw are left out, unless they end by themselves: an order that has
+/// them is one without them.
 pub(super) fn registers(
     history: &[Request],
     last: impl IntoIterator<Item = Tag>,
@@ -66,7 +67,9 @@ pub(super) fn registers(
             Ask::Unpin => add(&mut all, request.cid, unpin(request)),
             Ask::Pin | Ask::Add | Ask::Update { .. } => {
                 let tag = Tag(number);
-                if request.answer.is_some() || seen.contains(&tag) {
+                // One that ends takes with it what it has replaced.
+                let leaves_a_trace = request.may_expire.is_some() || seen.contains(&tag);
+                if request.answer.is_some() || leaves_a_trace {
                     add(&mut all, request.cid, pin(request, tag));
                     add(&mut all, request.cid, expiry(request, tag));
                 }
