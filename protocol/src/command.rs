@@ -22,7 +22,7 @@ use crate::{
 pub use outcome::{Outcome, Rejection};
 
 /// The highest feature level that this version can apply.
-pub const FEATURE_LEVEL_MAX: u32 = 2;
+pub const FEATURE_LEVEL_MAX: u32 = 3;
 
 /// One log entry: what waited while the previous one was being synced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +258,37 @@ pub enum Command {
         #[serde(rename = "d")]
         id: RequestId,
     },
+    /// Keep what a peer learnt of the sizes of pins while its IPFS node fetched them. No edit of a
+    /// pin: neither its rev nor its time changes, and what is known of a size already stays.
+    Sized {
+        /// Of which; at most `SIZES_PER_REPORT_MAX`.
+        #[serde(rename = "z")]
+        sizes: Vec<LearntSize>,
+    },
+}
+
+/// How much the blocks of a pin take, as its first holder counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(Seq, Rev, u64)", into = "(Seq, Rev, u64)")]
+pub struct LearntSize {
+    /// Of which pin.
+    pub seq: Seq,
+    /// The pin's last change that the holder knew: said of what it was then, not of what it became.
+    pub rev: Rev,
+    /// Bytes; 0 says nothing.
+    pub bytes: u64,
+}
+
+impl From<(Seq, Rev, u64)> for LearntSize {
+    fn from((seq, rev, bytes): (Seq, Rev, u64)) -> Self {
+        Self { seq, rev, bytes }
+    }
+}
+
+impl From<LearntSize> for (Seq, Rev, u64) {
+    fn from(size: LearntSize) -> Self {
+        (size.seq, size.rev, size.bytes)
+    }
 }
 
 impl Command {
@@ -281,6 +312,7 @@ impl Command {
             | Self::RaiseEpoch { .. }
             | Self::Sweep { .. } => 1,
             Self::Request { .. } | Self::Withdraw { .. } => 2,
+            Self::Sized { .. } => 3,
         }
     }
 }

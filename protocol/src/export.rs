@@ -1,6 +1,6 @@
 //! The state file: one Pin object of the API per line, as the Go program writes and reads it. A pin
-//! that was asked for through the Pinning Service API has one more key, `requests`, which other
-//! readers leave alone.
+//! that was asked for through the Pinning Service API has one more key, `requests`, and one whose size
+//! is known another, `size`; other readers leave them alone.
 //!
 //! Reading takes any sequence of JSON objects, on one line each or over several, and tolerates
 //! missing keys.
@@ -22,9 +22,17 @@ pub struct Exported {
     /// The pin.
     #[serde(flatten)]
     pub pin: PinObject,
+    /// Bytes that its blocks take; 0 where nobody knows.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub size: u64,
     /// Who asked for it, in the order of the ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<ExportedRequest>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_unknown(size: &u64) -> bool {
+    *size == 0
 }
 
 /// A request of the Pinning Service API.
@@ -55,6 +63,7 @@ impl Exported {
         });
         Self {
             pin: PinObject::from(pin),
+            size: pin.spec.size,
             requests: requests.collect(),
         }
     }
@@ -203,6 +212,19 @@ mod tests {
         assert_eq!(read[0].pin, alone);
         let again = read.remove(0).requests.remove(0).of_pin(Seq(1));
         assert_eq!(again, Ok(request));
+    }
+
+    #[test]
+    fn a_known_size_stands_behind_the_pin() {
+        let mut sized = pin();
+        sized.spec.size = 4096;
+        let line = line(&sized, vec![]);
+        assert!(
+            line.ends_with("\"timestamp\":\"2023-11-14T22:13:20Z\",\"size\":4096}\n"),
+            "{line}"
+        );
+        let back = read(line.as_bytes()).next().unwrap().unwrap();
+        assert_eq!((back.size, back.pin), (4096, PinObject::from(&pin())));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub const WIRE_NEWEST: u32 = 1;
 
 /// A bit of [`Hello::features`]: this peer applies commands of feature level 2.
 pub const LEVEL_2: u64 = 1;
+/// A bit of [`Hello::features`]: this peer applies commands of feature level 3.
+pub const LEVEL_3: u64 = 2;
 
 /// What a peer says of itself when a stream opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ impl Default for Hello {
             incarnation: None,
             wire_min: WIRE_OLDEST,
             wire_max: WIRE_NEWEST,
-            features: LEVEL_2,
+            features: LEVEL_2 | LEVEL_3,
         }
     }
 }

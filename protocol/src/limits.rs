@@ -12,6 +12,14 @@ pub const PIN_BYTES_MAX: usize = 64 * 1024;
 pub const SPEC_BYTES_MAX: usize = 12 * 1024;
 /// Pins that one report of a peer's unpinning names.
 pub const GONE_SEQS_MAX: usize = 1024;
+/// Sizes of pins that one report tells.
+pub const SIZES_PER_REPORT_MAX: usize = 1024;
+/// Sizes of pins that wait to be told; what is beyond is not kept.
+pub const SIZES_WAITING_MAX: usize = 16 * 1024;
+/// Reports of one size; after the last it stays unknown until the pin is fetched again.
+pub const SIZE_TELLS_MAX: u32 = 3;
+/// Turns that a holder waits before it tells a size.
+pub const SIZE_TURNS_MAX: u32 = 60;
 /// Pins of a removed member that one command forgets.
 pub const SWEEP_SEQS_MAX: usize = 1024;
 /// Applied commands above its floor that a session remembers.
@@ -312,6 +320,8 @@ pub const SWARM_ADDRESSES_MAX: usize = 8;
 pub const PING_ADDRESSES_MAX: usize = 64;
 /// Bytes of one address or text in it at most.
 pub const PING_TEXT_BYTES_MAX: usize = 256;
+/// Sizes that wait to be taken up; what is beyond is left to the other holders.
+pub const SERVING_SIZES_MAX: usize = 4096;
 /// Reports of what is gone that wait.
 pub const SERVING_GONE_MAX: usize = 1024;
 /// Tables pulled at once.
@@ -347,6 +357,7 @@ pub const LEDGER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 const _: () = assert!(SPEC_BYTES_MAX + MEMBERS_MAX * 48 + 2048 <= PIN_BYTES_MAX);
 const _: () = assert!(GONE_SEQS_MAX * 9 + 256 <= ENTRY_BYTES_MAX);
+const _: () = assert!(SIZES_PER_REPORT_MAX * 28 + 256 <= ENTRY_BYTES_MAX);
 const _: () = assert!(PIN_BYTES_MAX <= ROW_BYTES_MAX);
 const _: () = assert!(PIN_BYTES_MAX * 2 <= ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX * 2 <= APPEND_BYTES_MAX);

@@ -296,6 +296,13 @@ impl PinSpec {
         Ok(())
     }
 
+    /// Whether the size of what it holds is unknown and worth learning. A direct pin holds one block,
+    /// and what a shard takes is told when it is made.
+    #[must_use]
+    pub fn learns_size(&self) -> bool {
+        self.size == 0 && self.mode == PinMode::Recursive && self.pin_type == PinType::Data
+    }
+
     /// Who holds such a pin.
     #[must_use]
     pub fn holding(&self) -> Holding {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api,
-    command::Session,
+    command::{LearntSize, Session},
     id::{Cid, LogIndex, PeerId, Rev, Seq},
     metrics::Metric,
     pin::{Pin, PinSpec},
@@ -71,6 +71,12 @@ pub enum Op {
         /// Which; at most `GONE_SEQS_MAX`.
         seqs: Vec<Seq>,
     },
+    /// What the origin's IPFS node counted of pins whose size nobody knew. Told only where the state's
+    /// feature level says that every leader understands it.
+    Sized {
+        /// Of which; at most `SIZES_PER_REPORT_MAX`.
+        sizes: Vec<LearntSize>,
+    },
     /// Accept a request of the Pinning Service API.
     Request {
         /// Its id, given by the origin.
@@ -105,6 +111,7 @@ impl Op {
             Self::Update { .. } => "update",
             Self::Unpin { .. } => "unpin",
             Self::Gone { .. } => "gone",
+            Self::Sized { .. } => "sized",
             Self::Request { .. } => "request",
             Self::Withdraw { .. } => "withdraw",
             Self::Remove { .. } => "remove",

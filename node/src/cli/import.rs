@@ -62,19 +62,24 @@ impl Overrides {
     }
 
     fn applied(&self, exported: Exported, number: u64) -> Result<RestoredPin, String> {
-        let Exported { mut pin, requests } = exported;
+        let Exported {
+            mut pin,
+            size,
+            requests,
+        } = exported;
         if self.min > 0 {
             pin.replication_factor_min = self.min;
         }
         if self.max > 0 {
             pin.replication_factor_max = self.max;
         }
-        let spec = pin.spec(self.default).map_err(|e| {
+        let mut spec = pin.spec(self.default).map_err(|e| {
             format!(
                 "pin {number} of the state file, {}: {e}; --rmin and --rmax set others",
                 pin.cid
             )
         })?;
+        spec.size = size;
         // The seq is given when the pin is restored.
         let requests = requests.into_iter().map(|request| request.of_pin(Seq(0)));
         let requests = requests

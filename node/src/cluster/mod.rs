@@ -150,6 +150,11 @@ impl Cluster {
         self.reads() && self.0.consensus.left_behind().is_none()
     }
 
+    /// Whether this peer decides writes now.
+    pub(crate) fn leads(&self) -> bool {
+        self.0.leader.leads()
+    }
+
     fn reads(&self) -> bool {
         !self.0.consensus.status().borrow().recovering
     }

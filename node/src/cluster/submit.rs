@@ -21,7 +21,9 @@ impl Cluster {
     /// Brings a write into the log of a quorum. At the deadline it is *unknown* if it was sent to
     /// somebody, and not done if it was not.
     pub(crate) async fn submit(&self, op: Op) -> Result<Done, ClusterError> {
-        if self.0.settings.follower_mode && !matches!(op, Op::Gone { .. }) {
+        // What a peer says of its own node is no write of a client.
+        let own = matches!(op, Op::Gone { .. } | Op::Sized { .. });
+        if self.0.settings.follower_mode && !own {
             return Err(ClusterError::Invalid(
                 "this peer is configured to be in follower mode. Write operations are disabled"
                     .into(),

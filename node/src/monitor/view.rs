@@ -98,6 +98,16 @@ impl Monitor {
         view.fresh(name, peer, now).map(|r| r.metric.clone())
     }
 
+    /// When a member's latest metric of a name came, if that is valid and counts.
+    pub(crate) fn arrived(&self, name: &str, peer: &PeerId) -> Option<Instant> {
+        let now = self.now_ms();
+        let view = self.0.view.lock();
+        let received = view.fresh(name, peer, now)?;
+        self.0
+            .start
+            .checked_add(Duration::from_millis(received.arrived_ms))
+    }
+
     /// Valid metrics of a name that count, by peer.
     #[must_use]
     pub fn metrics(&self, name: &str) -> Vec<Received> {

@@ -23,7 +23,7 @@ use crate::{
     repair::{self, Repair, RepairParts, RepairSettings},
     status::{self, StatusTables},
     storage::{DataFolder, Identity},
-    tracker::{self, GoneReport, Inbox, TrackerParts, TrackerSettings},
+    tracker::{self, Counted, GoneReport, Inbox, Sizes, TrackerParts, TrackerSettings},
     worker::{Stop, Workers},
 };
 
@@ -87,6 +87,7 @@ struct Acting {
     tracking: TrackerParts,
     inbox: Inbox,
     reports: mpsc::Receiver<GoneReport>,
+    counted: mpsc::Receiver<Counted>,
     repairing: RepairParts,
     sweep: Duration,
     net: Net,
@@ -101,6 +102,7 @@ impl Acting {
     fn of(parts: Serving<'_>) -> Self {
         let (config, consensus) = (parts.config, parts.consensus);
         let (gone, reports) = mpsc::channel(limits::SERVING_GONE_MAX);
+        let (sizes, counted) = mpsc::channel(limits::SERVING_SIZES_MAX);
         Self {
             informer: informer_settings(config),
             sizes: informer::sizes(consensus.state()),
@@ -113,10 +115,12 @@ impl Acting {
                 ipfs: parts.ipfs.clone(),
                 tables: parts.tables.clone(),
                 gone,
+                sizes,
                 settings: tracker_settings(config),
             },
             inbox: parts.inbox,
             reports,
+            counted,
             repairing: RepairParts {
                 leader: parts.leader.clone(),
                 consensus: consensus.clone(),
@@ -155,6 +159,9 @@ impl Acting {
             &mut workers,
         );
         let (tracking, inbox, env) = (self.tracking, self.inbox, self.env);
+        let me = tracking.me.clone();
+        let sizes = Sizes::new(self.cluster.clone(), tracking.state.clone(), me);
+        workers.spawn("sizes", sizes.tell(self.counted));
         workers.spawn_until("tracker", |stop| tracker::run(tracking, inbox, env, stop));
         workers.spawn("gone reports", tracker::report(self.cluster, self.reports));
         let repairing = self.repairing;

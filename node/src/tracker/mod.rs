@@ -7,6 +7,7 @@
 //!                               │ ledger: is the pin the cluster's?
 //!                               ▼
 //!                            IPFS node                 gone ─▶ Command::Gone
+//!                                                     sizes ─▶ Command::Sized
 //! ```
 //!
 //! It compares, so it needs no memory but the ledger: a restart of the peer or of the IPFS node at
@@ -21,6 +22,7 @@ mod main_loop;
 mod planted;
 mod queue;
 mod settle;
+mod sizes;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -32,5 +34,6 @@ pub use self::handle::Tracker;
 pub(crate) use self::{
     gone::{GoneReport, report},
     handle::Inbox,
+    sizes::{Counted, Sizes},
     start::{TrackerParts, TrackerSettings, run},
 };

@@ -10,6 +10,7 @@ use super::{
     handle::{Counts, Inbox, Load},
     ledger::Ledger,
     main_loop::Loop,
+    sizes::Counted,
 };
 use crate::{
     env::Env,
@@ -45,6 +46,7 @@ pub(crate) struct TrackerParts {
     pub(crate) ipfs: SharedIpfs,
     pub(crate) tables: StatusTables,
     pub(crate) gone: mpsc::Sender<GoneReport>,
+    pub(crate) sizes: mpsc::Sender<Counted>,
     pub(crate) settings: TrackerSettings,
 }
 
@@ -57,6 +59,7 @@ pub(super) struct Parts {
     pub(super) tables: StatusTables,
     pub(super) ledger: Ledger,
     pub(super) gone: mpsc::Sender<GoneReport>,
+    pub(super) sizes: mpsc::Sender<Counted>,
     pub(super) settings: TrackerSettings,
     pub(super) load: watch::Receiver<Load>,
     pub(super) counts: Arc<Counts>,
@@ -71,6 +74,7 @@ impl Parts {
             tables: parts.tables,
             ledger,
             gone: parts.gone,
+            sizes: parts.sizes,
             settings: parts.settings,
             load: inbox.load.subscribe(),
             counts: inbox.counts.clone(),

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{
     gone::GoneReport,
     queue::{FIRST_BLOCK_MAX, patience},
+    sizes::Counted,
     start::Parts,
 };
 use crate::ipfs::{IpfsError, PinRequest};
@@ -158,13 +159,15 @@ async fn pin(parts: &Parts, job: Job, spec: &PinSpec, mode: PinMode, observed: O
         origins: spec.origins.clone(),
     };
     let moving = Arc::new(AtomicBool::new(false));
-    let seen = moving.clone();
+    let counted = Arc::new(AtomicU64::new(0));
+    let (seen, count) = (moving.clone(), counted.clone());
     let pinned = parts.ipfs.pin(
         request,
         Box::new(move |progress| {
             if progress.blocks > 0 {
                 seen.store(true, Ordering::Relaxed);
             }
+            count.store(progress.bytes, Ordering::Relaxed);
         }),
     );
     parts.counts.pins.fetch_add(1, Ordering::Relaxed);
@@ -175,6 +178,12 @@ async fn pin(parts: &Parts, job: Job, spec: &PinSpec, mode: PinMode, observed: O
         () = overtaken(parts, job.attempts, &moving) => Err(IpfsError::Stalled(started.elapsed())),
     };
     let Err(e) = outcome else {
+        let bytes = counted.load(Ordering::Relaxed);
+        if bytes > 0 && spec.learns_size() {
+            let seq = job.seq;
+            // What finds no room is left to the other holders.
+            let _ = parts.sizes.try_send(Counted { seq, bytes });
+        }
         return Worked::Held;
     };
     parts.counts.errors.fetch_add(1, Ordering::Relaxed);

@@ -195,6 +195,7 @@ impl Run<'_> {
                 replaces,
             } => scope.request(*id, spec, allocations, *if_rev, *replaces),
             Command::Withdraw { id } => scope.withdraw(*id),
+            Command::Sized { sizes } => scope.sized(sizes),
             Command::Init { .. } | Command::FeatureLevel { .. } | Command::RaiseEpoch { .. } => {
                 self.on_system(command)
             }

@@ -21,13 +21,16 @@ use super::{
 };
 use crate::{
     codec,
-    command::{IfRev, Rejection},
+    command::{IfRev, LearntSize, Rejection},
     id::{Cid, MemberNo, PeerId, Rev, Seq},
-    limits::{GONE_SEQS_MAX, SWEEP_SEQS_MAX},
+    limits::{GONE_SEQS_MAX, SIZES_PER_REPORT_MAX, SWEEP_SEQS_MAX},
     mutation::{Mutation, planted},
     pin::{Holding, PinMode, PinSpec},
     time::Timestamp,
 };
+
+/// The feature level from which sizes are learnt.
+const LEARNS_SIZES: u32 = 3;
 
 /// What a command on the state came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,13 +83,14 @@ impl Scope<'_> {
         };
         let (allocations, released) =
             self.take_over(spec.holding(), chosen, old.as_ref().map(|(_, row)| row));
+        let spec = self.kept(spec, live);
         let new = LiveRow {
             rev: self.rev,
             timestamp: self.at,
             allocations,
             copies,
             released,
-            spec: spec.clone(),
+            spec,
         };
         let (seq, old) = match old {
             Some((seq, row)) => (seq, Some(row)),
@@ -111,6 +115,19 @@ impl Scope<'_> {
             return Err(Rejection::TooFewCopies { have, min });
         }
         Ok((chosen, have.min(max)))
+    }
+
+    /// The spec that is kept: what was learnt of the size stays true of the CID. (Before the level at
+    /// which sizes are learnt, members of older versions keep the spec as it came.)
+    fn kept(&self, spec: &PinSpec, live: Option<&LiveRow>) -> PinSpec {
+        let mut spec = spec.clone();
+        if let Some(live) = live.filter(|live| live.spec.mode == spec.mode)
+            && spec.size == 0
+            && self.system.feature_level >= LEARNS_SIZES
+        {
+            spec.size = live.spec.size;
+        }
+        spec
     }
 
     /// Who is allocated and who is released when a row gives way to a new placement. Nobody that
@@ -302,6 +319,27 @@ impl Scope<'_> {
             PinRow::Live(_) | PinRow::Tombstone(_) => return Ok(()),
         };
         self.replace(seq, Some(old), new)
+    }
+
+    /// Keeps sizes that were learnt of pins, unless they changed since or their size is known.
+    pub(crate) fn sized(&mut self, sizes: &[LearntSize]) -> Answer {
+        if sizes.len() > SIZES_PER_REPORT_MAX {
+            let text = format!("more than {SIZES_PER_REPORT_MAX} sizes in one report");
+            return Ok(Verdict::No(Rejection::Limit(text)));
+        }
+        for learnt in sizes {
+            let Ok(row) = self.live_at(learnt.seq, learnt.rev)? else {
+                continue;
+            };
+            if !row.spec.learns_size() {
+                continue;
+            }
+            let mut new = row.clone();
+            new.spec.size = learnt.bytes;
+            self.replace(learnt.seq, Some(PinRow::Live(row)), Some(PinRow::Live(new)))?;
+        }
+        // No pin was changed for those who follow changes: nobody has to do anything about it.
+        Ok(Verdict::Done(Vec::new()))
     }
 
     /// Writes a pin's next version, and brings sets, indexes and counts along.

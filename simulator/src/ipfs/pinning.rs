@@ -67,19 +67,31 @@ async fn follow(
     loop {
         tokio::select! {
             biased;
-            done = &mut pinning => return Some(done),
+            done = &mut pinning => {
+                let last = told.borrow().filter(|_| tells && done.is_ok());
+                if let Some(seen) = last
+                    && !lines.send(&line(seen)).await
+                {
+                    return None;
+                }
+                return Some(done);
+            }
             _ = tick.tick(), if tells => {
                 let seen = *told.borrow();
-                let line = match seen {
+                let next = match seen {
                     None => json!({}),
-                    Some(seen) => json!({"Progress": seen.blocks, "Bytes": seen.bytes}),
+                    Some(seen) => line(seen),
                 };
-                if !lines.send(&line).await {
+                if !lines.send(&next).await {
                     return None;
                 }
             }
         }
     }
+}
+
+fn line(seen: PinProgress) -> Value {
+    json!({"Progress": seen.blocks, "Bytes": seen.bytes})
 }
 
 /// `pin/rm`.

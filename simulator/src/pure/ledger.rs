@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipfs_cluster_protocol::{
     command::{Command, Entry, Envelope, IfRev, Outcome},
     id::{Boot, Cid, PeerId, Rev, Seq},
-    pin::{Holding, Pin},
+    pin::{Holding, Pin, PinMode},
     state::{Applied, Model, query},
     time::Timestamp,
 };
 
 use super::{
     Checked, Violation,
-    peer::{ALL, Node},
+    peer::{ALL, Node, size_of},
     violated,
 };
 
@@ -42,6 +42,18 @@ impl Ledger {
         let page = query::pins(model, Seq(0), ALL, &|_| true);
         let pins = page.map_err(|e| violated("store", format!("{e:?}")))?.items;
         Ok(pins.into_iter().map(|pin| (pin.seq, pin)).collect())
+    }
+
+    /// A size that the state knows is the one that holders counted, whoever told it and when.
+    pub(super) fn check_sizes(&self, model: &Model) -> Checked {
+        for pin in self.pins(model)?.values() {
+            let (size, spec) = (pin.spec.size, &pin.spec);
+            if size != 0 && (size != size_of(&spec.cid) || spec.mode == PinMode::Direct) {
+                let what = format!("{size} bytes in {:?} of {}", spec.mode, spec.cid);
+                return Err(violated("learnt-sizes-are-true", what));
+            }
+        }
+        Ok(())
     }
 
     /// Judges what became of an entry.

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use ipfs_cluster_protocol::{
     codec,
-    command::{Command, Entry, Envelope, Session},
+    command::{Command, Entry, Envelope, FEATURE_LEVEL_MAX, Session},
     id::{Boot, Cid, ClusterId, Epoch, Incarnation, LogIndex, PeerId},
     limits::ENTRY_BYTES_MAX,
     state::{Model, apply, check_invariants},
@@ -127,6 +127,9 @@ impl World {
             world.admit(node);
         }
         world.deliver_all();
+        let level = FEATURE_LEVEL_MAX;
+        world.decide(0, Command::FeatureLevel { level });
+        world.deliver_all();
         world
     }
 
@@ -153,6 +156,7 @@ impl World {
         if step.is_multiple_of(LOOK_EVERY) {
             check_invariants(&self.model)
                 .map_err(|fault| violated("sound-state", format!("{fault:?}")))?;
+            self.ledger.check_sizes(&self.model)?;
         }
         if step % CALM_EVERY == CALM_EVERY - 1 {
             self.calm()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipfs_cluster_protocol::{
-    command::Command,
+    command::{Command, LearntSize},
     id::{Boot, Cid, Incarnation, PeerId, Seq},
     pin::{PinMode, PinPhase},
     reconcile::{Action, Desired, Observed, Owner, plan},
@@ -15,6 +15,12 @@ use super::{Checked, World, violated};
 
 /// Pins of a list at once: more than there are CIDs.
 pub(super) const ALL: usize = 1_000;
+
+/// What the blocks of a CID take.
+pub(super) fn size_of(cid: &Cid) -> u64 {
+    let bytes = cid.to_bytes();
+    bytes.iter().fold(1, |sum, byte| sum + u64::from(*byte))
+}
 
 /// A peer.
 #[derive(Debug)]
@@ -106,16 +112,20 @@ impl World {
                 .map_err(state)?
                 .items,
         );
-        let mut gone = Vec::new();
+        let (mut gone, mut sizes) = (Vec::new(), Vec::new());
         let mut done = 0;
         for seq in seqs {
             let desired = query::desired(&self.model, member.no, seq).map_err(state)?;
             if done < most && self.act(at, seq, &desired, &mut gone)? {
                 done += 1;
             }
+            sizes.extend(self.counted(at, seq, &desired));
         }
         if let Some(node) = self.nodes.get_mut(at) {
             node.table.advance(rev);
+        }
+        if !sizes.is_empty() {
+            self.decide(at, Command::Sized { sizes });
         }
         if !gone.is_empty() {
             let peer = member.peer;
@@ -127,6 +137,16 @@ impl World {
             self.decide(at, command);
         }
         Ok(done)
+    }
+
+    /// The size of a pin that is held here, where the state does not know it.
+    fn counted(&self, at: usize, seq: Seq, desired: &Desired) -> Option<LearntSize> {
+        let Desired::Hold { spec, rev } = desired else {
+            return None;
+        };
+        let node = self.nodes.get(at)?;
+        let held = node.holds(&spec.cid, spec.mode) && spec.learns_size();
+        held.then(|| (seq, *rev, size_of(&spec.cid)).into())
     }
 
     /// One step for one pin, into the table too; whether there was one.

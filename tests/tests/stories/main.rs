@@ -25,6 +25,8 @@ mod repair;
 mod restart;
 mod service;
 mod sharded;
+mod sizes;
+mod small_disk;
 mod timing;
 mod traces;
 

@@ -14,12 +14,12 @@ use ipfs_cluster_protocol::{
         ipld::{self, Ipld},
     },
     id::Cid,
-    limits::{BLOCK_BYTES_MAX, DAG_SEEN_MAX, PATH_DEPTH_MAX, PINS_ARGUMENTS_MAX},
+    limits::{BLOCK_BYTES_MAX, DAG_SEEN_MAX, PATH_DEPTH_MAX},
 };
 use serde::Serialize;
 
 use super::{
-    reading::{bytes_of, lines_of, path},
+    reading::{arguments, bytes_of, lines_of, path},
     uploaded::{self, Uploaded, refused},
 };
 use crate::{
@@ -170,7 +170,7 @@ pub(super) async fn stat(node: &SharedIpfs, query: &Query) -> Result<Reply, Ipfs
         ratio: 0.0,
         dag_stats: Vec::new(),
     };
-    for argument in query.all("arg").take(PINS_ARGUMENTS_MAX) {
+    for argument in arguments(query)? {
         let root = node.resolve(path(argument)?).await?;
         let mut dag = DagStat {
             cid: root,

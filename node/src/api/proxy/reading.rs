@@ -8,9 +8,11 @@ use ipfs_cluster_protocol::{
     api::{content::ContentKind, json, query::Query},
     content::{car, dag_pb::Link, list::Description},
     id::Cid,
+    limits::PINS_ARGUMENTS_MAX,
 };
 use serde::Serialize;
 
+use super::uploaded::refused;
 use crate::{
     api::http::{
         reply::{self, Reply},
@@ -90,6 +92,17 @@ struct Ref {
 struct BlockStat {
     key: Cid,
     size: usize,
+}
+
+/// The arguments of a call, in order; more than are served are refused, not dropped.
+pub(in crate::api) fn arguments(query: &Query) -> Result<Vec<&str>, IpfsError> {
+    let found: Vec<&str> = query.all("arg").take(PINS_ARGUMENTS_MAX + 1).collect();
+    if found.len() > PINS_ARGUMENTS_MAX {
+        return Err(refused(format_args!(
+            "more than {PINS_ARGUMENTS_MAX} arguments: ask for fewer at a time"
+        )));
+    }
+    Ok(found)
 }
 
 /// The path of an argument: a CID alone is one.

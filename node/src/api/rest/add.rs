@@ -258,7 +258,7 @@ impl Parts {
 
     /// Reads a part of what is left of an upload that has failed: many clients see the answer only
     /// once they have sent everything, and none if the connection is reset before.
-    async fn drain(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         let rest = async {
             let mut left = limits::UPLOAD_DRAIN_BYTES_MAX;
             while let Some(Ok(bytes)) = self.body.next().await {
@@ -273,7 +273,7 @@ impl Parts {
     }
 
     /// What comes next.
-    pub(super) async fn next(&mut self) -> Result<Event, AddError> {
+    pub(crate) async fn next(&mut self) -> Result<Event, AddError> {
         match self.peeked.take() {
             Some(event) => Ok(event),
             None => self.read().await,

@@ -2,12 +2,13 @@
 //! node's, not the cluster's.
 //!
 //! ```text
-//! request ─▶ own ─ add, pin/*, repo/gc, swarm/connect ─▶ the node
+//! request ─▶ own ─ add, dag/import, pin/*, repo/gc, swarm/connect ─▶ the node
 //!             └── everything else: the calls that the proxy serves of it
 //! ```
 //! It has no users and no passwords: it is for this machine alone.
 
 mod add;
+mod import;
 mod listing;
 mod pins;
 mod swarm;
@@ -66,6 +67,7 @@ struct RpcSite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Own {
     Add,
+    DagImport,
     PinAdd,
     PinRm,
     PinLs,
@@ -77,6 +79,7 @@ enum Own {
 fn own(path: &str) -> Option<Own> {
     Some(match path.strip_prefix("/api/v0/")? {
         "add" => Own::Add,
+        "dag/import" => Own::DagImport,
         "pin/add" => Own::PinAdd,
         "pin/rm" => Own::PinRm,
         "pin/ls" => Own::PinLs,
@@ -118,6 +121,10 @@ impl RpcSite {
             Own::Add => {
                 let (head, body) = request.into_parts();
                 return add::add(&self.shared, query, &head.headers, body).await;
+            }
+            Own::DagImport => {
+                let (head, body) = request.into_parts();
+                import::import(&self.shared, &query, &head.headers, body).await
             }
             Own::PinAdd => pins::add(&self.shared, &query).await,
             Own::PinRm => pins::rm(&self.shared, &query).await,

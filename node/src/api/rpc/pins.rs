@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture, stream};
 use http::StatusCode;
-use ipfs_cluster_protocol::{api::query::Query, id::Cid, limits, pin::PinMode};
+use ipfs_cluster_protocol::{api::query::Query, id::Cid, pin::PinMode};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -13,7 +13,7 @@ use crate::{
     api::{
         http::reply::Reply,
         proxy::{
-            reading::{lines_of, path},
+            reading::{arguments, lines_of, path},
             reply::object,
             uploaded::refused,
         },
@@ -61,13 +61,7 @@ impl Pins {
 /// What the arguments name, in order.
 pub(super) async fn named(node: &SharedIpfs, query: &Query) -> Result<Vec<Cid>, IpfsError> {
     let mut found = Vec::new();
-    for argument in query.all("arg") {
-        if found.len() == limits::PINS_ARGUMENTS_MAX {
-            return Err(refused(format_args!(
-                "more than {} arguments: ask for fewer at a time",
-                limits::PINS_ARGUMENTS_MAX
-            )));
-        }
+    for argument in arguments(query)? {
         found.push(node.resolve(path(argument)?).await?);
     }
     Ok(found)

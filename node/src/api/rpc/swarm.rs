@@ -1,13 +1,13 @@
 //! `swarm/connect`.
 
 use http::StatusCode;
-use ipfs_cluster_protocol::{api::query::Query, limits};
+use ipfs_cluster_protocol::api::query::Query;
 use serde::Serialize;
 
 use crate::{
     api::{
         http::reply::Reply,
-        proxy::{reply::object, uploaded::refused},
+        proxy::{reading::arguments, reply::object, uploaded::refused},
     },
     ipfs::{IpfsError, SharedIpfs},
 };
@@ -21,7 +21,7 @@ struct Strings {
 /// Connects to the peers named by their multiaddrs.
 pub(super) async fn connect(node: &SharedIpfs, query: &Query) -> Result<Reply, IpfsError> {
     let mut strings = Vec::new();
-    for address in query.all("arg").take(limits::PINS_ARGUMENTS_MAX) {
+    for address in arguments(query)? {
         node.swarm_connect(address.to_owned()).await?;
         let peer = address
             .rsplit_once("/p2p/")

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 
 use http::Request;
+use ipfs_cluster_protocol::{
+    content::{car, hash},
+    id::Cid,
+    limits::PINS_ARGUMENTS_MAX,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -207,6 +212,98 @@ async fn the_store_is_measured_and_cleaned() {
 }
 
 #[tokio::test]
+async fn arguments_beyond_the_bound_are_refused_and_not_dropped() {
+    let own = start(false).await;
+    let put = own.upload("block/put", &[("a", Some(b"a block"))]).await;
+    let cid = lines(&put)[0]["Key"].as_str().unwrap().to_owned();
+    let many = vec!["arg=a"; PINS_ARGUMENTS_MAX].join("&");
+    for call in ["pin/add", "pin/rm", "dag/stat", "swarm/connect"] {
+        let refused = own.post(&format!("{call}?arg={cid}&{many}")).await;
+        assert_eq!(refused.status, 500, "{call}");
+        let message = refused.json()["Message"].clone();
+        assert_eq!(
+            message, "more than 1024 arguments: ask for fewer at a time",
+            "{call}"
+        );
+    }
+    assert_eq!(own.post("pin/ls").await.json(), json!({"Keys": {}}));
+}
+
+/// A raw block, and an archive of some.
+fn raw(data: &'static [u8]) -> (Cid, &'static [u8]) {
+    (hash::name_like(1, 0x55, 0x12, 32, data).unwrap(), data)
+}
+
+fn archive(roots: &[Cid], blocks: &[(Cid, &[u8])]) -> Vec<u8> {
+    let sections = blocks.iter().map(|(cid, data)| car::section(cid, data));
+    [car::header(roots)]
+        .into_iter()
+        .chain(sections)
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+#[tokio::test]
+async fn archives_are_imported_and_their_roots_pinned() {
+    let own = start(false).await;
+    let (a, b, absent) = (raw(b"a"), raw(b"bb"), raw(b"absent"));
+    let first = archive(&[a.0, absent.0], &[a, b]);
+    let second = archive(&[a.0, b.0], &[b]);
+    let parts: &[(&str, Option<&[u8]>)] = &[("1.car", Some(&first)), ("2.car", Some(&second))];
+    let answer = lines(&own.upload("dag/import?stats=true", parts).await);
+    let root = |cid: Cid, error: &str| json!({"Root": {"Cid": {"/": cid}, "PinErrorMsg": error}});
+    let missing = format!("ipld: could not find {}", absent.0);
+    let stats = json!({"Stats": {"BlockCount": 3, "BlockBytesCount": 5}});
+    let wanted = [
+        root(a.0, ""),
+        root(absent.0, &missing),
+        root(b.0, ""),
+        stats,
+    ];
+    assert_eq!(answer, wanted);
+    let keys = own.post("pin/ls").await.json()["Keys"].clone();
+    assert_eq!(keys.as_object().unwrap().len(), 2);
+    assert_eq!(keys[a.0.to_string()]["Type"], "recursive");
+
+    let c = raw(b"ccc");
+    let third = archive(&[c.0], &[c]);
+    let parts: &[(&str, Option<&[u8]>)] = &[("3.car", Some(&third))];
+    let silent = own.upload("dag/import?pin-roots=false", parts).await;
+    assert_eq!((silent.status, silent.text.as_str()), (200, ""));
+    let kept = own.post(&format!("cat?arg={}", c.0)).await;
+    assert_eq!(kept.text, "ccc");
+    let refused = own.upload("dag/import?local-only=true&pin-roots=true", parts);
+    assert_eq!(refused.await.status, 500);
+}
+
+#[tokio::test]
+async fn a_broken_archive_pins_nothing_and_leaves_nothing() {
+    let own = start(false).await;
+    let (a, b) = (raw(b"a"), raw(b"bb"));
+    let whole = archive(&[a.0], &[a, b]);
+    let lie = archive(&[a.0], &[a, (b.0, b"other")]);
+    let cut = &whole[..whole.len() - 1];
+    for (broken, why) in [
+        (
+            cut,
+            format!("import failed after block \"{}\": unexpected EOF", a.0),
+        ),
+        (&lie[..], format!("import failed at block \"{}\": ", b.0)),
+        (&b"no archive"[..], "import failed: ".to_owned()),
+    ] {
+        let parts: &[(&str, Option<&[u8]>)] = &[("1", Some(&whole)), ("2", Some(broken))];
+        let refused = own.upload("dag/import", parts).await;
+        assert_eq!(refused.status, 500);
+        let message = refused.json()["Message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with(&why), "{message}, not {why}");
+        assert_eq!(own.post("pin/ls").await.json(), json!({"Keys": {}}));
+    }
+    assert_eq!(own.post("repo/gc").await.status, 200);
+    assert_eq!(own.post("repo/stat").await.json()["NumObjects"], 0);
+    assert_eq!(own.upload("dag/import", &[]).await.status, 500);
+}
+
+#[tokio::test]
 async fn pages_of_elsewhere_and_other_methods_are_refused() {
     let own = start(false).await;
     assert_eq!(own.peer.call("GET", "/api/v0/pin/ls").await.status, 405);
@@ -224,7 +321,7 @@ async fn a_gateway_of_its_own_gives_every_root_a_host() {
     let own = start(true).await;
     let shared: SharedIpfs = own.node.clone();
     let data = bytes::Bytes::from_static(b"hello");
-    let cid = ipfs_cluster_protocol::content::hash::name_like(1, 0x55, 0x12, 32, &data).unwrap();
+    let cid = hash::name_like(1, 0x55, 0x12, 32, &data).unwrap();
     shared.block_put(vec![(cid, data)]).await.unwrap();
     let get = async |host: &str, path: &str| {
         let request = Request::get(path).header("host", host);

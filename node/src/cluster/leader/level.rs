@@ -3,7 +3,7 @@
 
 use ipfs_cluster_protocol::{
     command::Command,
-    hello::LEVEL_2,
+    hello::{LEVEL_2, LEVEL_3},
     rpc::Refusal,
     state::{System, query},
 };
@@ -13,28 +13,32 @@ use super::{Leader, Miss};
 use crate::net::Proto;
 
 impl Leader {
-    /// Makes sure that commands of level 2 may be proposed.
-    pub(super) async fn at_level_2(&self, deadline: Instant) -> Result<(), Refusal> {
+    /// Makes sure that commands of a level may be proposed.
+    pub(super) async fn at_level(&self, wanted: u32, deadline: Instant) -> Result<(), Refusal> {
         let read = |state: &dyn ipfs_cluster_protocol::state::StateRead| {
             Ok((System::load(state)?.feature_level, query::members(state)?))
         };
         let (level, members) = self.read(read).await?;
-        if level >= 2 {
+        if level >= wanted {
             return Ok(());
         }
+        let bit = if wanted > 2 { LEVEL_3 } else { LEVEL_2 };
         let net = &self.0.net;
         for member in members.iter().filter(|m| m.peer != *net.local_peer()) {
             let opened = timeout_at(deadline, net.open(&member.peer, Proto::Rpc)).await;
-            let able = matches!(opened, Ok(Ok(stream)) if stream.hello.features & LEVEL_2 != 0);
+            let able = matches!(opened, Ok(Ok(stream)) if stream.hello.features & bit != 0);
             if !able {
                 return Err(Refusal::Invalid(format!(
-                    "the members must all run a version that knows requests before the first one \
-                     is accepted: upgrade or start {} ({})",
+                    "the members must all run a version of feature level {wanted} before this is \
+                     accepted: upgrade or start {} ({})",
                     member.name, member.peer
                 )));
             }
         }
-        match self.propose_own(Command::FeatureLevel { level: 2 }).await {
+        match self
+            .propose_own(Command::FeatureLevel { level: wanted })
+            .await
+        {
             Ok(_) => Ok(()),
             Err(Miss::Refused(refusal)) => Err(refusal),
             Err(Miss::Conflict) => Err(Refusal::Unavailable("the state changed meanwhile".into())),

@@ -119,6 +119,11 @@ impl Leader {
                 let command = Command::Gone { peer, as_of, seqs };
                 self.plain(session, command, deadline).await
             }
+            Op::Sized { sizes } => {
+                self.at_level(3, deadline).await?;
+                self.plain(session, Command::Sized { sizes }, deadline)
+                    .await
+            }
             Op::Remove { peer, drain } => self.remove(session, peer, drain, deadline).await,
             Op::Leave => self.let_leave(session, deadline).await,
         }

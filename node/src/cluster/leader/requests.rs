@@ -23,7 +23,7 @@ impl Leader {
         replaces: Option<RequestKey>,
         deadline: Instant,
     ) -> Result<Done, Refusal> {
-        self.at_level_2(deadline).await?;
+        self.at_level(2, deadline).await?;
         let preset = match replaces {
             Some(key) => Some(self.take_after(&mut spec, key, deadline).await?),
             None => None,

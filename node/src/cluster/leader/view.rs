@@ -1,6 +1,9 @@
 //! What a placement of this moment knows of the peers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use ipfs_cluster_protocol::{
     id::PeerId,
@@ -14,55 +17,56 @@ use tokio::time::Instant;
 
 use super::Leader;
 
-/// By then the room a pin takes shows in its peer's metrics.
-const SETTLED: Duration = Duration::from_secs(30);
+/// By then the room a pin takes shows in its peer's metrics, even where nobody knows how much it is.
+const SETTLED: Duration = Duration::from_secs(60);
+/// A metric that comes so long after a promise was made after the pin had come to its peer, which
+/// takes what it is still to fetch from the room it tells of: counted here too, it would count twice.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
+/// Promises of so long are one.
+const GRAIN: Duration = Duration::from_secs(2);
 
 /// Room promised to pins that may not have landed yet, so that a burst between two metrics does
 /// not all go to the emptiest peer.
 #[derive(Debug, Default)]
-pub(super) struct Reservations(Mutex<Generations>);
+pub(super) struct Reservations(Mutex<BTreeMap<PeerId, VecDeque<Promise>>>);
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: BTreeMap<PeerId, Promised>,
-    old: BTreeMap<PeerId, Promised>,
-    turned: Option<Instant>,
+/// What was promised from a moment on.
+#[derive(Debug, Clone, Copy)]
+struct Promise {
+    from: Instant,
+    room: Promised,
 }
 
 impl Reservations {
     fn add(&self, peers: &[PeerId], room: Promised) {
-        let mut generations = self.0.lock();
-        generations.turn();
-        for peer in peers {
-            let promised = generations.young.entry(peer.clone()).or_default();
-            *promised = promised.and(room);
-        }
-    }
-
-    fn of(&self, peer: &PeerId) -> Promised {
-        let mut generations = self.0.lock();
-        generations.turn();
-        let both = [&generations.young, &generations.old];
-        let found = both.into_iter().filter_map(|of| of.get(peer));
-        found.fold(Promised::default(), |all, room| all.and(*room))
-    }
-}
-
-impl Generations {
-    fn turn(&mut self) {
         let now = Instant::now();
-        let turned = *self.turned.get_or_insert(now);
-        let age = now.saturating_duration_since(turned);
-        if age < SETTLED {
-            return;
+        let mut all = self.0.lock();
+        for peer in peers {
+            let promises = all.entry(peer.clone()).or_default();
+            promises.retain(|promise| now.duration_since(promise.from) < SETTLED);
+            match promises.back_mut() {
+                Some(last) if now.duration_since(last.from) < GRAIN => {
+                    last.room = last.room.and(room);
+                }
+                _ => promises.push_back(Promise { from: now, room }),
+            }
         }
-        let young = std::mem::take(&mut self.young);
-        self.old = if age < 2 * SETTLED {
-            young
-        } else {
-            BTreeMap::new()
-        };
-        self.turned = Some(now);
+    }
+
+    /// What counts beside a metric of room that came at `told`. What nobody knows the size of is in no
+    /// metric before it has landed.
+    fn of(&self, peer: &PeerId, told: Option<Instant>) -> Promised {
+        let now = Instant::now();
+        let all = self.0.lock();
+        let promises = all.get(peer).into_iter().flatten();
+        let young = promises.filter(|promise| now.duration_since(promise.from) < SETTLED);
+        young.fold(Promised::default(), |sum, promise| {
+            let shows = told.is_some_and(|told| told >= promise.from + GRAIN + TOLD_AFTER);
+            sum.and(Promised {
+                known_bytes: if shows { 0 } else { promise.room.known_bytes },
+                ..promise.room
+            })
+        })
     }
 }
 
@@ -100,6 +104,9 @@ impl LastView {
     }
 }
 
+/// The metric from which its peer takes what it is still to fetch.
+const ROOM: &str = "freespace";
+
 impl Leader {
     /// All members with their standing, metrics and promised room.
     pub(crate) async fn candidates(&self) -> Result<CandidateView, Refusal> {
@@ -116,7 +123,10 @@ impl Leader {
             } else {
                 Standing::Up
             };
-            let promised = self.0.reservations.of(&peer);
+            let promised = self
+                .0
+                .reservations
+                .of(&peer, self.0.monitor.arrived(ROOM, &peer));
             let metrics: Vec<_> = names
                 .iter()
                 .map(|name| (name, self.0.monitor.fresh(name, &peer)))
@@ -159,7 +169,9 @@ impl Leader {
             excluded: &[],
         };
         let mut seen = self.0.last_view.0.lock();
-        seen.view.renew(size, |peer| self.0.reservations.of(peer));
+        let told = |peer: &PeerId| self.0.monitor.arrived(ROOM, peer);
+        seen.view
+            .renew(size, |peer| self.0.reservations.of(peer, told(peer)));
         let chosen = place(&request, &seen.view).map_err(|e| {
             tracing::info!(cid = %spec.cid, candidates = ?seen.view, "not placed: {e}");
             Refusal::Invalid(e.to_string())
@@ -169,5 +181,46 @@ impl Leader {
         self.reserve(&new, size);
         self.0.deciding.ran(begun);
         Ok(chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> PeerId {
+        PeerId::from_bytes(&[[0x12, 0x20].as_slice(), &[1; 32]].concat()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_known_size_counts_until_its_peer_counts_it_itself() {
+        let reservations = Reservations::default();
+        let known = |told| reservations.of(&peer(), told).known_bytes;
+        reservations.add(&[peer()], Promised::to(100));
+        let promised = Instant::now();
+        assert_eq!((known(None), known(Some(promised))), (100, 100));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(
+            known(Some(promised + Duration::from_secs(1))),
+            100,
+            "too early to know"
+        );
+        reservations.add(&[peer()], Promised::to(7));
+        assert_eq!(known(Some(Instant::now())), 7, "the first is in the metric");
+        tokio::time::advance(SETTLED).await;
+        assert_eq!(known(None), 0, "no promise is for ever");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guess_counts_for_a_minute_whatever_is_told() {
+        let reservations = Reservations::default();
+        reservations.add(&[peer()], Promised::to(0));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(
+            reservations.of(&peer(), Some(Instant::now())),
+            Promised::to(0)
+        );
+        tokio::time::advance(SETTLED).await;
+        assert_eq!(reservations.of(&peer(), None), Promised::default());
     }
 }

@@ -27,7 +27,7 @@ struct World {
     dead: BTreeSet<Cid>,
     /// The node says no to these.
     refused: BTreeSet<Cid>,
-    /// These take so long, a block a second.
+    /// These take so long, a block of 1000 bytes a second.
     slow: BTreeMap<Cid, Duration>,
     calls: usize,
     fetches: Vec<Cid>,
@@ -115,7 +115,8 @@ impl Node {
             return Err(IpfsError::Stalled(STALL));
         }
         for blocks in 1..=slow.as_secs() {
-            progress(PinProgress { blocks, bytes: 0 });
+            let bytes = blocks * 1000;
+            progress(PinProgress { blocks, bytes });
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         self.up()?;

@@ -20,7 +20,7 @@ use crate::{
     env::{Env, Job, Lane, LaneDoor, Lanes, real},
     status::StatusTables,
     storage::{StateStore, StateTuning},
-    tracker::{Tracker, TrackerParts, TrackerSettings, gone::GoneReport, run},
+    tracker::{Counted, Tracker, TrackerParts, TrackerSettings, gone::GoneReport, run},
     worker::Workers,
 };
 
@@ -63,6 +63,7 @@ pub(super) struct Peer {
     pub(super) tables: StatusTables,
     pub(super) tracker: Tracker,
     pub(super) gone: mpsc::Receiver<GoneReport>,
+    pub(super) counted: mpsc::Receiver<Counted>,
     pub(super) workers: usize,
     running: Workers,
     n: u64,
@@ -87,6 +88,7 @@ impl Peer {
             .await
             .unwrap();
         let (_, gone) = mpsc::channel(1);
+        let (_, counted) = mpsc::channel(1);
         let mut peer = Self {
             dir,
             env,
@@ -95,6 +97,7 @@ impl Peer {
             tables: tables(),
             tracker: Tracker::new().0,
             gone,
+            counted,
             workers: 4,
             running: Workers::new(),
             n: 0,
@@ -119,6 +122,8 @@ impl Peer {
         self.stop();
         let (tracker, inbox) = Tracker::new();
         let (gone, reports) = mpsc::channel(16);
+        let (sizes, counted) = mpsc::channel(16);
+        self.counted = counted;
         self.state.changes().note_all(self.state.position().rev);
         (self.tracker, self.gone, self.tables) = (tracker, reports, tables());
         let parts = TrackerParts {
@@ -130,6 +135,7 @@ impl Peer {
             ipfs: self.node.clone(),
             tables: self.tables.clone(),
             gone,
+            sizes,
             settings: TrackerSettings {
                 concurrent: self.workers,
                 queue_max: 1000,

@@ -9,6 +9,7 @@ use ipfs_cluster_protocol::{
 use tokio::time::Instant;
 
 use super::peer::{Peer, cid, member};
+use crate::tracker::Counted;
 
 #[tokio::test(start_paused = true)]
 async fn a_pin_is_pinned_and_an_unpin_is_reported() {
@@ -25,6 +26,23 @@ async fn a_pin_is_pinned_and_an_unpin_is_reported() {
     let cleared = || peer.tables.read_own(|own| own.content().get(seq).is_none());
     peer.until(cleared).await;
     peer.until(|| peer.tracker.load().queued == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_node_counted_is_told_where_nobody_knew() {
+    let mut peer = Peer::start().await;
+    let mut known = PinSpec::new(cid(1), Replication::new(1, 1).unwrap());
+    known.size = 5;
+    for n in [1, 2] {
+        peer.node.set_slow(cid(n), Duration::from_secs(3));
+    }
+    peer.pin_as(known, IfRev::Any).await;
+    peer.until_phase(1, PinPhase::Pinned).await;
+    peer.pin(2).await;
+    peer.until_phase(2, PinPhase::Pinned).await;
+    let (seq, bytes) = (peer.seq(2).await, 3000);
+    assert_eq!(peer.counted.try_recv().unwrap(), Counted { seq, bytes });
+    assert!(peer.counted.try_recv().is_err(), "nor twice");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ mod membership;
 mod pins;
 mod random;
 mod requests;
+mod sizes;
 
 use std::collections::BTreeMap;
 

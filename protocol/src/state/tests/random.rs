@@ -12,10 +12,10 @@ use proptest::{collection::vec, prelude::*};
 use super::{Box3, cid, hash, peer};
 use crate::{
     codec,
-    command::{Command, Entry, Envelope, FEATURE_LEVEL_MAX, IfRev, Outcome, Session},
+    command::{Command, Entry, Envelope, FEATURE_LEVEL_MAX, IfRev, LearntSize, Outcome, Session},
     id::{Boot, Epoch, Incarnation, LogIndex, MemberNo, PeerId, Rev, Seq},
     limits::ENTRY_BYTES_MAX,
-    pin::{PinMode, PinSpec, PinType, Replication},
+    pin::{Pin, PinMode, PinSpec, PinType, Replication},
     request::{RequestId, RequestKey},
     state::{Model, System, apply, check_invariants, query},
     time::Timestamp,
@@ -86,6 +86,11 @@ enum Act {
         age: u64,
         all: bool,
     },
+    Sized {
+        pin: u8,
+        age: u64,
+        bytes: u64,
+    },
     Sweep,
     Request {
         id: u64,
@@ -110,6 +115,8 @@ fn any_act() -> impl Strategy<Value = Act> {
         1 => (1..=CIDS, age()).prop_map(|(pin, age)| Act::Expire { pin, age }),
         4 => (any_peer(), age(), any::<bool>())
             .prop_map(|(peer, age, all)| Act::Gone { peer, age, all }),
+        2 => (1..=CIDS, age(), 0..5u64)
+            .prop_map(|(pin, age, bytes)| Act::Sized { pin, age, bytes }),
         1 => Just(Act::Sweep),
         3 => (1..60u64, any_spec(), some_peers(), any_key())
             .prop_map(|(id, spec, on, replaces)| Act::Request { id, spec, on, replaces }),
@@ -241,6 +248,11 @@ impl Twins {
                 };
                 Command::Gone { peer, as_of, seqs }
             }
+            Act::Sized { pin, age, bytes } => {
+                let pin = get(pin)?;
+                let sizes = vec![(pin.seq, older(pin.rev, age), bytes).into()];
+                Command::Sized { sizes }
+            }
             Act::Request {
                 id,
                 spec,
@@ -294,6 +306,7 @@ impl Twins {
             commands,
         };
         let before = copies(&self.first.model);
+        let pins = live(&self.first.model);
         let first = apply(&mut self.first.model, LogIndex(self.index), &entry).unwrap();
         let wire = codec::encode(&entry);
         let read: Entry = codec::decode(&wire, ENTRY_BYTES_MAX).unwrap();
@@ -311,6 +324,7 @@ impl Twins {
             .map_err(|violation| TestCaseError::fail(violation.to_string()))?;
         self.check_outcomes(&first.outcomes, &entry, first.rev_before, first.rev)?;
         if let [only] = &entry.commands[..] {
+            self.check_sized(only, &pins)?;
             self.check_covered(only, &before)?;
         }
         Ok(())
@@ -339,6 +353,35 @@ impl Twins {
         Ok(())
     }
 
+    /// A learnt size changes nothing but the size of pins that had none, and no pin loses its size.
+    fn check_sized(&self, envelope: &Envelope, before: &[Pin]) -> Result<(), TestCaseError> {
+        let after = live(&self.first.model);
+        let sizes = match &envelope.command {
+            Command::Sized { sizes } => &sizes[..],
+            _ => {
+                for pin in before {
+                    let same = |now: &&Pin| now.seq == pin.seq && now.spec.mode == pin.spec.mode;
+                    if let Some(now) = after.iter().find(same) {
+                        prop_assert_eq!(now.spec.size, pin.spec.size);
+                    }
+                }
+                return Ok(());
+            }
+        };
+        let mut expected = before.to_vec();
+        for pin in &mut expected {
+            let of_it = |s: &&LearntSize| s.seq == pin.seq && s.rev == pin.rev;
+            if let Some(size) = sizes.iter().find(of_it)
+                && pin.spec.learns_size()
+            {
+                pin.spec.size = size.bytes;
+            }
+        }
+        // Or it was refused, or is a repeat.
+        prop_assert!(after == expected || after == before);
+        Ok(())
+    }
+
     /// One command alone lets a holder go only for an unpin, an expiry, a removal of the member, or
     /// a `place` with enough confirmations.
     fn check_covered(
@@ -364,6 +407,11 @@ impl Twins {
         }
         Ok(())
     }
+}
+
+fn live(model: &Model) -> Vec<Pin> {
+    let all = query::pins(model, Seq(0), 1000, &|_| true);
+    all.unwrap().items
 }
 
 /// Who holds each live pin with factors.
@@ -413,6 +461,6 @@ fn one_long_history_keeps_the_invariants() {
     }
     // A history whose commands are all refused would prove nothing.
     if steps >= 1_200 {
-        assert_eq!(twins.done.len(), 15, "all kinds but Init and FeatureLevel");
+        assert_eq!(twins.done.len(), 16, "all kinds but Init and FeatureLevel");
     }
 }
