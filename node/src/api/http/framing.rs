@@ -244,6 +244,11 @@ mod tests {
 
     use super::*;
 
+    /// Bytes as text, one character each, so that none is lost.
+    fn latin(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| char::from(*b)).collect()
+    }
+
     /// What comes out, fed in pieces of `step` bytes.
     fn through(input: &[u8], step: usize) -> String {
         let mut framing = Framing::new();
@@ -252,7 +257,7 @@ mod tests {
             framing.push(Bytes::copy_from_slice(piece), &mut out);
         }
         framing.finish(&mut out);
-        String::from_utf8_lossy(&out).into_owned()
+        latin(&out)
     }
 
     #[test]
@@ -316,10 +321,10 @@ mod tests {
         ] {
             seeds.extend(vec![request.as_bytes().to_vec(); 1000]);
         }
-        fuzz::feed(&seeds, |bytes, text| {
+        fuzz::feed(&seeds, |bytes, _| {
             let out = through(bytes, 1 + bytes.len() % 61);
             let strip = |t: &str| t.replace("TE: trailers\r\n", "").replace(['\r', '\n'], "");
-            assert_eq!(strip(&out), strip(text));
+            assert_eq!(strip(&out), strip(&latin(bytes)));
         });
     }
 
@@ -334,7 +339,7 @@ mod tests {
             let input = pieces.concat();
             let out = through(&input, step);
             let kept = out.replace("TE: trailers\r\n", "");
-            let plain = String::from_utf8_lossy(&input).into_owned();
+            let plain = latin(&input);
             let strip = |t: &str| t.replace(['\r', '\n'], "");
             prop_assert_eq!(strip(&kept), strip(&plain));
         }
