@@ -136,6 +136,10 @@ pub const IPFS_STREAMS_MAX: usize = 8192;
 pub const IPFS_DIALS_MAX: usize = 4 * MEMBERS_MAX;
 /// Blocks of one DAG that are fetched at a time.
 pub const DAG_FETCHES_MAX: usize = 128;
+/// Bytes of them, by the mean of those that came before.
+pub const DAG_FETCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Bytes of a block as most files are cut.
+pub const CHUNK_BYTES_USUAL: u64 = 256 * 1024;
 /// Links of one DAG that wait to be followed.
 pub const DAG_PENDING_MAX: usize = 1024 * 1024;
 /// Inner nodes of one DAG remembered as seen; further ones are visited each time they are linked.

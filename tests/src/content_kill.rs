@@ -76,8 +76,12 @@ impl Ground {
     /// # Panics
     /// When the cluster does not start.
     pub async fn prepare() -> Self {
+        // However long it is down on a busy machine, its pins are not to move to the other peer.
+        let setup = Setup::of(2).edited(|_, config| {
+            config["cluster"]["disable_repinning"] = true.into();
+        });
         let mut ground = Self {
-            cluster: Cluster::start(Setup::of(2)).await,
+            cluster: Cluster::start(setup).await,
             held: BTreeSet::new(),
             base: String::new(),
             base_bytes: 0,

@@ -9,7 +9,9 @@ use ipfs_cluster_protocol::{
         links::{LinksError, links},
     },
     id::Cid,
-    limits::{DAG_FETCHES_MAX, DAG_PENDING_MAX, DAG_SEEN_MAX},
+    limits::{
+        CHUNK_BYTES_USUAL, DAG_FETCH_BYTES_MAX, DAG_FETCHES_MAX, DAG_PENDING_MAX, DAG_SEEN_MAX,
+    },
 };
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -70,7 +72,7 @@ impl Source<'_> {
         let mut done = PinProgress::default();
         let mut moved = Instant::now();
         loop {
-            while fetching.len() < DAG_FETCHES_MAX
+            while fetching.len() < window(done)
                 && let Some(cid) = walk.pending.pop()
             {
                 fetching.push(self.fetch_one(&session, cid, follow));
@@ -121,6 +123,16 @@ impl Source<'_> {
     }
 }
 
+/// How many blocks may be under way after so many were seen: as many as take a bounded part of memory
+/// if they are like those. The first ones are taken for blocks of the usual size.
+fn window(seen: PinProgress) -> usize {
+    const FIRST: u64 = 8;
+    let bytes = seen.bytes.saturating_add(FIRST * CHUNK_BYTES_USUAL);
+    let mean = bytes / seen.blocks.saturating_add(FIRST);
+    let fit = DAG_FETCH_BYTES_MAX / mean.max(1);
+    usize::try_from(fit).map_or(DAG_FETCHES_MAX, |fit| fit.clamp(1, DAG_FETCHES_MAX))
+}
+
 /// What is still to be visited. The last link found goes first, so that little waits.
 struct Walk {
     pending: Vec<Cid>,
@@ -154,5 +166,27 @@ impl Walk {
             self.pending.push(child);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_blocks_are_fetched_many_at_a_time_and_large_ones_few() {
+        let seen = |blocks: u64, each: u64| PinProgress {
+            blocks,
+            bytes: blocks * each,
+        };
+        assert_eq!(window(seen(0, 0)), 32);
+        assert_eq!(window(seen(1000, CHUNK_BYTES_USUAL)), 32);
+        assert_eq!(window(seen(1000, 10_000)), DAG_FETCHES_MAX);
+        assert_eq!(window(seen(1000, 2 * 1024 * 1024)), 4);
+        let huge = PinProgress {
+            blocks: 1,
+            bytes: u64::MAX,
+        };
+        assert_eq!(window(huge), 1);
     }
 }
