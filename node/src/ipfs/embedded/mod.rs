@@ -164,11 +164,7 @@ pub async fn start(config: EmbeddedConfig, env: &Env) -> Result<Arc<Embedded>, E
     swarm.run(Arc::new(bitswap.clone()), &mut tasks);
     net.listening().await?;
     let counted = store.clone();
-    tasks.spawn(async move {
-        if let Err(error) = counted.settle().await {
-            tracing::error!(%error, "cannot count the blocks of the IPFS store");
-        }
-    });
+    tasks.spawn(async move { counted.settle_at_last().await });
     tracing::info!(peer = %net.peer(), folder = %config.folder.display(), "the embedded IPFS node runs");
     let node = Arc::new(Embedded {
         net,

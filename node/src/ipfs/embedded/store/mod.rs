@@ -25,7 +25,7 @@ use ipfs_cluster_protocol::{
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use crate::env::{Env, Lane, LaneClosed};
@@ -41,6 +41,9 @@ const WRITE_LANES: usize = 4;
 const READ_LANES: usize = 2;
 /// Blocks removed before the lane is given to others.
 const SWEEP_BLOCKS: usize = 64;
+/// After so long the blocks are counted again when that failed, and at most so long after the last time.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// After so long a disk that was full is tried again.
 const REFUSED: Duration = Duration::from_secs(60);
 
@@ -133,7 +136,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in a folder. [`Store::settle`] must be run beside it.
+    /// Opens the store in a folder. [`Store::settle_at_last`] must be run beside it.
     pub(super) async fn open(root: PathBuf, max: u64, env: &Env) -> Result<Self, StoreError> {
         let files = Files::new(env.disk.clone(), root);
         let write = (0..WRITE_LANES).map(|n| {
@@ -169,6 +172,22 @@ impl Store {
         }
         self.0.settled.send_replace(true);
         Ok(())
+    }
+
+    /// The same, again and again as long as the disk refuses: until it is done nothing can be pinned,
+    /// and nobody is told how much room there is.
+    pub(super) async fn settle_at_last(&self) {
+        let mut pause = SETTLE_AGAIN;
+        loop {
+            match self.settle().await {
+                Ok(()) | Err(StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::error!(%error, again_in = ?pause, "cannot count the blocks of the IPFS store");
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(SETTLE_AGAIN_MAX);
+        }
     }
 
     /// Resolves when all blocks that can be seen are durable.

@@ -9,7 +9,7 @@ use std::path::Path;
 use ipfs_cluster_protocol::content::{RAW, hash::name_like};
 
 use super::*;
-use crate::env::real;
+use crate::{env::real, testing::bad_disk::bad_env};
 
 fn block(data: &'static [u8]) -> (Cid, Bytes) {
     let cid = name_like(1, RAW, 0x12, 32, data).unwrap();
@@ -46,6 +46,26 @@ async fn blocks_come_back_after_a_restart_and_are_counted() {
     let none = block(b"none").0;
     assert_eq!(store.lens(vec![b.0, none]).await, Ok(vec![Some(5), None]));
     assert_eq!(store.get(&none).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_while_the_blocks_are_counted_is_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = block(b"one");
+    open(dir.path(), 1000).await.put(vec![a]).await.unwrap();
+    let (env, broken) = bad_env();
+    let store = Store::open(dir.path().to_path_buf(), 1000, &env)
+        .await
+        .unwrap();
+    broken.store(true, Ordering::SeqCst);
+    assert!(store.settle().await.is_err());
+    let counting = tokio::spawn({
+        let store = store.clone();
+        async move { store.settle_at_last().await }
+    });
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(store.used().await, Ok(3));
+    counting.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Values for unit tests.
 
+pub(crate) mod bad_disk;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use ipfs_cluster_protocol::id::PeerId;
