@@ -21,8 +21,12 @@ use crate::{
 
 pub use outcome::{Outcome, Rejection};
 
+/// The feature level of requests of the Pinning Service API.
+pub const LEVEL_REQUESTS: u32 = 2;
+/// The feature level of sizes that are learnt.
+pub const LEVEL_SIZES: u32 = 3;
 /// The highest feature level that this version can apply.
-pub const FEATURE_LEVEL_MAX: u32 = 3;
+pub const FEATURE_LEVEL_MAX: u32 = LEVEL_SIZES;
 
 /// One log entry: what waited while the previous one was being synced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,8 +315,8 @@ impl Command {
             | Self::Describe { .. }
             | Self::RaiseEpoch { .. }
             | Self::Sweep { .. } => 1,
-            Self::Request { .. } | Self::Withdraw { .. } => 2,
-            Self::Sized { .. } => 3,
+            Self::Request { .. } | Self::Withdraw { .. } => LEVEL_REQUESTS,
+            Self::Sized { .. } => LEVEL_SIZES,
         }
     }
 }

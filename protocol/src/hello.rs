@@ -6,17 +6,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ClusterId, Epoch, Incarnation};
+use crate::{
+    command::{LEVEL_REQUESTS, LEVEL_SIZES},
+    id::{ClusterId, Epoch, Incarnation},
+};
 
 /// The oldest version of the stream protocols this program speaks.
 pub const WIRE_OLDEST: u32 = 1;
 /// The newest version of the stream protocols this program speaks.
 pub const WIRE_NEWEST: u32 = 1;
 
-/// A bit of [`Hello::features`]: this peer applies commands of feature level 2.
-pub const LEVEL_2: u64 = 1;
-/// A bit of [`Hello::features`]: this peer applies commands of feature level 3.
-pub const LEVEL_3: u64 = 2;
+/// The bit of [`Hello::features`] that says: this peer applies commands of a feature level. All apply
+/// those of level 1.
+#[must_use]
+pub const fn applies(level: u32) -> u64 {
+    match level {
+        0 | 1 => 0,
+        level => 1 << (level - 2),
+    }
+}
 
 /// What a peer says of itself when a stream opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +52,7 @@ impl Default for Hello {
             incarnation: None,
             wire_min: WIRE_OLDEST,
             wire_max: WIRE_NEWEST,
-            features: LEVEL_2 | LEVEL_3,
+            features: applies(LEVEL_REQUESTS) | applies(LEVEL_SIZES),
         }
     }
 }

@@ -25,12 +25,7 @@ use tokio::sync::watch;
 const FILE: usize = 50_000_000;
 
 async fn node(folder: &Path) -> anyhow::Result<Arc<Embedded>> {
-    let config = EmbeddedConfig {
-        folder: folder.to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
-        pin_timeout: Duration::from_secs(60),
-    };
+    let config = EmbeddedConfig::on_loopback(folder);
     embedded::start(config, &real::env())
         .await
         .context("the node starts")

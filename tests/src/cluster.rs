@@ -71,6 +71,15 @@ impl Setup {
         self
     }
 
+    /// The same with an RPC of their own for the embedded IPFS nodes.
+    #[must_use]
+    pub fn with_ipfs_rpc(self) -> Self {
+        self.with(
+            "CLUSTER_EMBEDDED_RPCLISTENMULTIADDRESS",
+            "/ip4/127.0.0.1/tcp/0",
+        )
+    }
+
     /// The same without relays.
     #[must_use]
     pub fn direct(mut self) -> Self {

@@ -52,15 +52,11 @@ impl Answer {
         items.collect::<Result<_, _>>().map_err(io::Error::other)
     }
 
-    /// The root that an answer to an upload names.
-    ///
-    /// # Panics
-    /// When it names none.
-    #[must_use]
-    pub fn root(&self) -> String {
+    /// What the last line of an answer to an upload says at a key.
+    fn last(&self, key: &str) -> String {
         let lines = self.items().expect("an answer to an upload is JSON");
-        let root = lines.last().and_then(|line| line["cid"].as_str());
-        root.unwrap_or_else(|| panic!("nothing was added: {self:?}"))
+        let last = lines.last().and_then(|line| line[key].as_str());
+        last.unwrap_or_else(|| panic!("nothing was added: {self:?}"))
             .to_owned()
     }
 }
@@ -100,7 +96,18 @@ pub async fn add(port: u16, query: &str, bytes: &[u8]) -> String {
     let answer = upload(port, &format!("/add?{query}"), bytes).await;
     let answer = answer.expect("the peer answers");
     assert_eq!(answer.status, 200, "{answer:?}");
-    answer.root()
+    answer.last("cid")
+}
+
+/// Adds bytes as a file through the RPC of an IPFS node; the root.
+///
+/// # Panics
+/// When they are refused, or the answer names no root.
+pub async fn ipfs_add(rpc: u16, query: &str, bytes: &[u8]) -> String {
+    let answer = upload(rpc, &format!("/api/v0/add?{query}"), bytes).await;
+    let answer = answer.expect("the node answers");
+    assert_eq!(answer.status, 200, "{query}: {answer:?}");
+    answer.last("Hash")
 }
 
 /// The same over a stream of any kind.

@@ -53,11 +53,7 @@ fn on_a_peer(client: impl FnOnce(&Peer) -> Option<Command>) {
         .enable_all()
         .build();
     runtime.unwrap().block_on(async {
-        let rpc = (
-            "CLUSTER_EMBEDDED_RPCLISTENMULTIADDRESS",
-            "/ip4/127.0.0.1/tcp/0",
-        );
-        let cluster = Cluster::start(Setup::of(1).with(rpc.0, rpc.1)).await;
+        let cluster = Cluster::start(Setup::of(1).with_ipfs_rpc()).await;
         if let Some(command) = client(&cluster.peers[0]) {
             run(command);
         }

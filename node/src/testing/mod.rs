@@ -19,10 +19,8 @@ pub(crate) fn peer(n: u8) -> PeerId {
 /// An embedded IPFS node on loopback that waits 5 s for what nobody has.
 pub(crate) async fn embedded_node(folder: &Path) -> Arc<Embedded> {
     let config = EmbeddedConfig {
-        folder: folder.to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
         pin_timeout: Duration::from_secs(5),
+        ..EmbeddedConfig::on_loopback(folder)
     };
     embedded::start(config, &real::env()).await.unwrap()
 }

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ipfs_cluster_protocol::{
-    command::LearntSize,
+    command::{LEVEL_SIZES, LearntSize},
     id::{PeerId, Seq},
     limits,
     pin::Pin,
@@ -41,8 +41,6 @@ const GATHER: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(10);
 /// After a report: by then the state shows it, or the pin has changed meanwhile.
 const AGAIN: Duration = Duration::from_secs(10);
-/// From this level on every leader understands a report. Before, only the leader's own raises it.
-const LEVEL: u32 = 3;
 
 /// A size that waits.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +123,8 @@ impl Sizes {
                 return;
             }
         };
-        let understood = look.level >= LEVEL || self.cluster.leads();
+        // Before that level only the leader's own report raises it.
+        let understood = look.level >= LEVEL_SIZES || self.cluster.leads();
         let mut sizes = Vec::new();
         for seq in due {
             let pin = look.pins.get(&seq).filter(|_| understood);
@@ -206,17 +205,12 @@ fn turn(pin: &Pin, me: &PeerId, members: &[PeerId]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::peer;
     use ipfs_cluster_protocol::{
         id::Rev,
         pin::{PinSpec, Replication},
         time::Timestamp,
     };
-
-    fn peer(n: u8) -> PeerId {
-        let mut bytes = vec![0x12, 0x20];
-        bytes.extend([n; 32]);
-        PeerId::from_bytes(&bytes).unwrap()
-    }
 
     fn pin(seq: u64, on: &[u8]) -> Pin {
         let cid = "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi";

@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// Bytes of a chunk where nothing else is asked for.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+
 /// Where a file is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkerSpec {
@@ -112,7 +115,7 @@ pub struct ImportOptions {
 impl Default for ImportOptions {
     fn default() -> Self {
         Self {
-            chunker: ChunkerSpec::Size(256 * 1024),
+            chunker: ChunkerSpec::Size(CHUNK_BYTES),
             layout: Layout::Balanced,
             naming: Naming {
                 version: 0,
@@ -195,10 +198,10 @@ impl FromStr for ChunkerSpec {
             .map(number)
             .collect::<Result<Vec<_>, _>>()?;
         match (head, numbers.as_slice()) {
-            ("" | "default", []) => Ok(Self::Size(256 * 1024)),
+            ("" | "default", []) => Ok(Self::Size(CHUNK_BYTES)),
             ("size", [size]) => Ok(Self::Size(*size)),
             ("buzhash", []) => Ok(Self::Buzhash),
-            ("rabin", []) => Ok(Self::rabin(256 * 1024)),
+            ("rabin", []) => Ok(Self::rabin(CHUNK_BYTES)),
             ("rabin", [avg]) => Ok(Self::rabin(*avg)),
             ("rabin", [min, avg, max]) => Ok(Self::Rabin {
                 min: *min,

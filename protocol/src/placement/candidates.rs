@@ -89,10 +89,10 @@ pub struct CandidateView {
     needed_bytes: u64,
 }
 
+/// The metric whose weight is the room left: without any, a peer takes no copy.
+pub const FREE_SPACE: &str = "freespace";
 /// Metrics whose weight is in bytes of room.
-const BYTES: [&str; 2] = ["freespace", "reposize"];
-/// The one of them whose weight is the room left: without any, a peer takes no copy.
-const ROOM: &str = "freespace";
+const BYTES: [&str; 2] = [FREE_SPACE, "reposize"];
 
 impl CandidateView {
     /// A view of no peer yet.
@@ -190,7 +190,7 @@ impl CandidateView {
         candidate.standing == Standing::Up
             && levels.all(|(level, name)| {
                 let weight = self.weight_less(candidate, level, known);
-                weight.is_some_and(|weight| name != ROOM || weight >= needed)
+                weight.is_some_and(|weight| name != FREE_SPACE || weight >= needed)
             })
     }
 

@@ -15,7 +15,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{Candidate, CandidateView, Promised, Standing, Weighed};
+pub use candidates::{Candidate, CandidateView, FREE_SPACE, Promised, Standing, Weighed};
 
 use crate::{
     id::{Cid, PeerId},

@@ -21,16 +21,13 @@ use super::{
 };
 use crate::{
     codec,
-    command::{IfRev, LearntSize, Rejection},
+    command::{IfRev, LEVEL_SIZES, LearntSize, Rejection},
     id::{Cid, MemberNo, PeerId, Rev, Seq},
     limits::{GONE_SEQS_MAX, SIZES_PER_REPORT_MAX, SWEEP_SEQS_MAX},
     mutation::{Mutation, planted},
     pin::{Holding, PinMode, PinSpec},
     time::Timestamp,
 };
-
-/// The feature level from which sizes are learnt.
-const LEARNS_SIZES: u32 = 3;
 
 /// What a command on the state came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +120,7 @@ impl Scope<'_> {
         let mut spec = spec.clone();
         if let Some(live) = live.filter(|live| live.spec.mode == spec.mode)
             && spec.size == 0
-            && self.system.feature_level >= LEARNS_SIZES
+            && self.system.feature_level >= LEVEL_SIZES
         {
             spec.size = live.spec.size;
         }

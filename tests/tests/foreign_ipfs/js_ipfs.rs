@@ -199,15 +199,8 @@ async fn plain_files_get_the_cids_of_js_ipfs() {
     for _ in 0..FILES {
         let (options, query) = random_options(&mut rng);
         let data = Bytes::from(random(rng.random_range(0..900_000)));
-        let path = format!("/api/v0/add?{query}");
-        let added = http::upload(daemon.rpc, &path, &data).await.unwrap();
-        assert_eq!(added.status, 200, "{query}: {}", added.text());
-        let lines = added.items().unwrap();
-        let theirs: Cid = lines.last().unwrap()["Hash"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let theirs = http::ipfs_add(daemon.rpc, &query, &data).await;
+        let theirs: Cid = theirs.parse().unwrap();
         let ours = import(&data, &options).0.cid;
         assert_eq!(theirs, ours, "{} bytes, {query}", data.len());
     }

@@ -8,7 +8,7 @@
 mod js_ipfs;
 mod libkubo;
 
-use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -31,12 +31,7 @@ fn free_port() -> u16 {
 }
 
 async fn embedded_node(folder: &Path) -> Arc<Embedded> {
-    let config = EmbeddedConfig {
-        folder: folder.to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
-        pin_timeout: Duration::from_secs(60),
-    };
+    let config = EmbeddedConfig::on_loopback(folder);
     embedded::start(config, &real::env()).await.unwrap()
 }
 

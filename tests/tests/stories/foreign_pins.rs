@@ -1,6 +1,6 @@
 //! What somebody else has pinned on a peer's embedded IPFS node is left alone.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use ipfs_cluster_node::{
@@ -24,12 +24,7 @@ struct InFolder(PathBuf);
 
 impl InFolder {
     async fn start(&self) -> Arc<Embedded> {
-        let config = EmbeddedConfig {
-            folder: self.0.join("ipfs"),
-            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-            storage_max: 1 << 30,
-            pin_timeout: Duration::from_secs(60),
-        };
+        let config = EmbeddedConfig::on_loopback(self.0.join("ipfs"));
         embedded::start(config, &real::env()).await.unwrap()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipfs_cluster_tests::{Answer, Cluster, Setup, blocks, http, random, until};
 
-use crate::{add, cat, tell};
+use crate::{add, cat, id, tell};
 
 /// The peer whose files cannot get longer than this: blocks of 1 MiB are too long, the rest is not.
 const FULL: usize = 1;
@@ -29,10 +29,6 @@ async fn upload_to(cluster: &Cluster, peer: usize, to: &str, bytes: usize) -> Re
         "" => Err(format!("it went elsewhere: {}", answer.text())),
         error => Err(error.to_owned()),
     }
-}
-
-fn id(cluster: &Cluster, peer: usize) -> String {
-    cluster.peers[peer].addresses().id.clone()
 }
 
 /// Whom new content would go to, as an upload to any two of the peers shows.

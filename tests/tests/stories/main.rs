@@ -30,7 +30,7 @@ mod small_disk;
 mod timing;
 mod traces;
 
-use ipfs_cluster_tests::{Peer, cluster::loopback};
+use ipfs_cluster_tests::{Cluster, Peer, cluster::loopback};
 
 /// Adds bytes at a peer; the root.
 async fn add(peer: &Peer, query: &str, bytes: &[u8]) -> String {
@@ -52,6 +52,11 @@ fn tell(story: impl Future<Output = ()>) {
         .enable_all()
         .build();
     runtime.unwrap().block_on(story);
+}
+
+/// The ID of a peer that has been ready once.
+fn id(cluster: &Cluster, peer: usize) -> String {
+    cluster.peers[peer].addresses().id.clone()
 }
 
 /// A peer on its own, not started yet.

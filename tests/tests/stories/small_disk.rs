@@ -14,13 +14,11 @@ use std::{
 use ipfs_cluster_tests::{Answer, Cluster, Setup, blocks, http, random, until};
 use serde_json::Value;
 
-use crate::{add, cat, tell};
+use crate::{add, cat, id, tell};
 
 /// The peer on the small file system, and how large that is.
 const SMALL: usize = 1;
 const DISK: usize = 6 << 20;
-/// Switches the own RPC of the embedded nodes on.
-const RPC: &str = "CLUSTER_EMBEDDED_RPCLISTENMULTIADDRESS";
 /// How long metrics and retries may take to tell.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -67,16 +65,10 @@ async fn pin_at(cluster: &Cluster, cid: &str, to: &str) -> Answer {
     cluster.peers[0].rest("POST", &path).await.unwrap()
 }
 
-fn id(cluster: &Cluster, peer: usize) -> String {
-    cluster.peers[peer].addresses().id.clone()
-}
-
 /// What is pinned past the cluster: its size is not in the state.
 async fn unknown(cluster: &Cluster, bytes: usize) -> String {
     let rpc = cluster.peers[0].ipfs_rpc_port();
-    let added = http::upload(rpc, "/api/v0/add?cid-version=1", &random(bytes)).await;
-    let lines = added.unwrap().items().unwrap();
-    lines.last().unwrap()["Hash"].as_str().unwrap().to_owned()
+    http::ipfs_add(rpc, "cid-version=1", &random(bytes)).await
 }
 
 /// The error of a pin at the small peer, once it has failed.
@@ -149,7 +141,7 @@ async fn takes_pins_without(cluster: &Cluster, large: &str) {
 #[test]
 fn a_small_file_system_runs_full_clearly_and_loses_nothing() {
     tell(async {
-        let mut cluster = Cluster::start(Setup::of(3).with(RPC, "/ip4/127.0.0.1/tcp/0")).await;
+        let mut cluster = Cluster::start(Setup::of(3).with_ipfs_rpc()).await;
         let small = id(&cluster, SMALL);
         let only = format!("replication=1&user-allocations={small}");
         let before = add(&cluster.peers[0], &only, &random(300_000)).await;

@@ -13,8 +13,9 @@ use ipfs_cluster_protocol::{
 
 use super::{
     add::{Parts, Sink},
+    batch::Batch,
     multipart::{Event, MultipartError},
-    upload::{AddError, BATCH_BYTES, tell_lines},
+    upload::{AddError, tell_lines},
 };
 use crate::api::backend::{AddSession, AddTo, Commit};
 
@@ -23,9 +24,8 @@ struct Archive {
     session: Box<dyn AddSession>,
     reader: CarReader,
     root: Option<Cid>,
-    /// Blocks that wait to be sent, and their bytes.
-    blocks: Vec<Block>,
-    waiting: usize,
+    /// Blocks that wait to be sent.
+    waiting: Batch,
     /// Bytes of all blocks.
     bytes: u64,
     /// Bytes of the file that the root stands for; 0 for anything else.
@@ -55,8 +55,7 @@ pub(super) async fn run(
         session: to.add_session(&params, parts.bytes()).await?,
         reader: CarReader::default(),
         root: None,
-        blocks: Vec::new(),
-        waiting: 0,
+        waiting: Batch::default(),
         bytes: 0,
         size: 0,
     };
@@ -96,19 +95,10 @@ impl Archive {
         {
             self.size = root.size;
         }
-        self.waiting += block.data.len();
-        self.blocks.push(block);
-        self.send(BATCH_BYTES).await
-    }
-
-    /// Sends the waiting blocks if they are at least so many bytes.
-    async fn send(&mut self, at_least: usize) -> Result<(), AddError> {
-        if self.blocks.is_empty() || self.waiting < at_least {
-            return Ok(());
+        if let Some(blocks) = self.waiting.push(block) {
+            self.session.put(blocks).await?;
         }
-        self.waiting = 0;
-        let blocks = std::mem::take(&mut self.blocks);
-        Ok(self.session.put(blocks).await?)
+        Ok(())
     }
 
     async fn finish(
@@ -118,7 +108,10 @@ impl Archive {
     ) -> Result<Option<Commit>, AddError> {
         std::mem::take(&mut self.reader).finish()?;
         let root = self.root.ok_or(CarError::Eof)?;
-        self.send(0).await?;
+        let rest = self.waiting.take();
+        if !rest.is_empty() {
+            self.session.put(rest).await?;
+        }
         let line = AddedOutput {
             name,
             cid: Some(root),

@@ -3,6 +3,7 @@
 pub(crate) mod add;
 pub(crate) mod allocations;
 mod archive;
+pub(crate) mod batch;
 pub(crate) mod content;
 pub(crate) mod health;
 pub(crate) mod id;

@@ -20,6 +20,7 @@ use ipfs_cluster_protocol::{
 
 use super::{
     add::Sink,
+    batch::BATCH_BYTES,
     multipart::{MultipartError, PartHead},
 };
 use crate::{
@@ -27,8 +28,6 @@ use crate::{
     cluster::ClusterError,
 };
 
-/// Blocks are sent once so many bytes of them have come together.
-pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 /// Between two progress lines.
 const PROGRESS_BYTES: u64 = 256 * 1024;
 

@@ -6,7 +6,6 @@
 //! Nothing is pinned before every archive was read to its end; a broken one leaves garbage at most.
 //! Other than in Kubo, blocks that an archive lacks are fetched if somebody has them.
 
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::HeaderMap;
 use http_body_util::BodyDataStream;
@@ -28,13 +27,10 @@ use crate::{
     api::{
         http::reply::Reply,
         proxy::{reading::lines_of, uploaded::refused},
-        rest::{add::Parts, multipart::Event},
+        rest::{add::Parts, batch::Batch, multipart::Event},
     },
     ipfs::{IpfsError, PinRequest, SharedIpfs, http::error_chain, upload::Upload},
 };
-
-/// Blocks are stored when they are so many bytes.
-const BATCH_BYTES: usize = 1024 * 1024;
 
 /// A line of the answer.
 #[derive(Debug, Serialize)]
@@ -60,8 +56,8 @@ struct Link {
 struct Import {
     upload: Upload,
     roots: Vec<Cid>,
-    blocks: Vec<(Cid, Bytes)>,
-    waiting: usize,
+    /// Blocks that wait to be stored.
+    waiting: Batch,
     count: u64,
     bytes: u64,
     /// The last block of the archive that is being read.
@@ -129,8 +125,7 @@ impl Import {
         Self {
             upload: Upload::begin(node),
             roots: Vec::new(),
-            blocks: Vec::new(),
-            waiting: 0,
+            waiting: Batch::default(),
             count: 0,
             bytes: 0,
             last: None,
@@ -155,7 +150,10 @@ impl Import {
                     let ended = std::mem::take(&mut reader).finish();
                     ended.map_err(|e| self.broken(e))?;
                 }
-                Event::End if any => return self.store(0).await,
+                Event::End if any => {
+                    let rest = self.waiting.take();
+                    return self.store(rest).await;
+                }
                 Event::End => return Err(refused("file argument 'path' is required")),
             }
         }
@@ -188,25 +186,25 @@ impl Import {
         Ok(())
     }
 
-    async fn block(&mut self, Block { cid, data }: Block) -> Result<(), IpfsError> {
-        verify(&cid, &data)
+    async fn block(&mut self, block: Block) -> Result<(), IpfsError> {
+        let cid = block.cid;
+        verify(&cid, &block.data)
             .map_err(|e| refused(format_args!("import failed at block \"{cid}\": {e}")))?;
         self.count += 1;
-        self.bytes += data.len() as u64;
-        self.waiting += data.len();
+        self.bytes += block.data.len() as u64;
         self.last = Some(cid);
-        self.blocks.push((cid, data));
-        self.store(BATCH_BYTES).await
+        match self.waiting.push(block) {
+            Some(blocks) => self.store(blocks).await,
+            None => Ok(()),
+        }
     }
 
-    /// Stores the waiting blocks if they are at least so many bytes, or a great many.
-    async fn store(&mut self, at_least: usize) -> Result<(), IpfsError> {
-        let many = self.blocks.len() >= limits::BLOCK_PUT_BLOCKS_MAX;
-        if self.blocks.is_empty() || (self.waiting < at_least && !many) {
+    async fn store(&self, blocks: Vec<Block>) -> Result<(), IpfsError> {
+        let blocks: Vec<_> = blocks.into_iter().map(|b| (b.cid, b.data)).collect();
+        if blocks.is_empty() {
             return Ok(());
         }
-        self.waiting = 0;
-        self.upload.put(std::mem::take(&mut self.blocks)).await
+        self.upload.put(blocks).await
     }
 
     /// An archive that ends or goes on as none may, with the place.

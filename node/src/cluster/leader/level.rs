@@ -3,7 +3,7 @@
 
 use ipfs_cluster_protocol::{
     command::Command,
-    hello::{LEVEL_2, LEVEL_3},
+    hello,
     rpc::Refusal,
     state::{System, query},
 };
@@ -15,18 +15,17 @@ use crate::net::Proto;
 impl Leader {
     /// Makes sure that commands of a level may be proposed.
     pub(super) async fn at_level(&self, wanted: u32, deadline: Instant) -> Result<(), Refusal> {
-        let read = |state: &dyn ipfs_cluster_protocol::state::StateRead| {
-            Ok((System::load(state)?.feature_level, query::members(state)?))
+        let read = move |state: &dyn ipfs_cluster_protocol::state::StateRead| {
+            let reached = System::load(state)?.feature_level >= wanted;
+            (!reached).then(|| query::members(state)).transpose()
         };
-        let (level, members) = self.read(read).await?;
-        if level >= wanted {
+        let Some(members) = self.read(read).await? else {
             return Ok(());
-        }
-        let bit = if wanted > 2 { LEVEL_3 } else { LEVEL_2 };
+        };
         let net = &self.0.net;
         for member in members.iter().filter(|m| m.peer != *net.local_peer()) {
             let opened = timeout_at(deadline, net.open(&member.peer, Proto::Rpc)).await;
-            let able = matches!(opened, Ok(Ok(stream)) if stream.hello.features & bit != 0);
+            let able = matches!(opened, Ok(Ok(stream)) if stream.hello.features & hello::applies(wanted) != 0);
             if !able {
                 return Err(Refusal::Invalid(format!(
                     "the members must all run a version of feature level {wanted} before this is \

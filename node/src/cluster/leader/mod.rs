@@ -12,7 +12,7 @@ mod view;
 use std::sync::Arc;
 
 use ipfs_cluster_protocol::{
-    command::{Command, Envelope, Outcome, Rejection, Session},
+    command::{Command, Envelope, LEVEL_SIZES, Outcome, Rejection, Session},
     id::{LogIndex, Rev, Seq},
     rpc::{Done, Op, Refusal},
     state::{StateRead, StoreError},
@@ -120,7 +120,7 @@ impl Leader {
                 self.plain(session, command, deadline).await
             }
             Op::Sized { sizes } => {
-                self.at_level(3, deadline).await?;
+                self.at_level(LEVEL_SIZES, deadline).await?;
                 self.plain(session, Command::Sized { sizes }, deadline)
                     .await
             }

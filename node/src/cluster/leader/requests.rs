@@ -1,7 +1,7 @@
 //! Decisions on requests of the Pinning Service API.
 
 use ipfs_cluster_protocol::{
-    command::{Command, Session},
+    command::{Command, LEVEL_REQUESTS, Session},
     id::PeerId,
     pin::{Pin, PinSpec, PinType},
     request::{RequestId, RequestKey},
@@ -23,7 +23,7 @@ impl Leader {
         replaces: Option<RequestKey>,
         deadline: Instant,
     ) -> Result<Done, Refusal> {
-        self.at_level(2, deadline).await?;
+        self.at_level(LEVEL_REQUESTS, deadline).await?;
         let preset = match replaces {
             Some(key) => Some(self.take_after(&mut spec, key, deadline).await?),
             None => None,

@@ -8,7 +8,7 @@ use std::{
 use ipfs_cluster_protocol::{
     id::PeerId,
     pin::PinSpec,
-    placement::{CandidateView, PlacementRequest, Promised, Standing, place},
+    placement::{CandidateView, FREE_SPACE, PlacementRequest, Promised, Standing, place},
     rpc::Refusal,
     state::query,
 };
@@ -82,8 +82,12 @@ pub(super) struct LastView(Mutex<Seen>);
 #[derive(Debug, Default)]
 struct Seen {
     view: CandidateView,
+    told: Told,
     of: Option<(Mark, Instant)>,
 }
+
+/// When the peers of a view told how much room they have.
+type Told = BTreeMap<PeerId, Instant>;
 
 /// What a view follows from: versions of the members' rows and of what is heard of their health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,22 +102,23 @@ impl LastView {
         of.is_some_and(|(seen, at)| seen == mark && at.elapsed() < VIEW_AGE_MAX)
     }
 
-    fn keep(&self, view: CandidateView, mark: Mark) {
+    fn keep(&self, view: CandidateView, told: Told, mark: Mark) {
         let of = Some((mark, Instant::now()));
-        *self.0.lock() = Seen { view, of };
+        *self.0.lock() = Seen { view, told, of };
     }
 }
-
-/// The metric from which its peer takes what it is still to fetch.
-const ROOM: &str = "freespace";
 
 impl Leader {
     /// All members with their standing, metrics and promised room.
     pub(crate) async fn candidates(&self) -> Result<CandidateView, Refusal> {
+        Ok(self.look().await?.0)
+    }
+
+    async fn look(&self) -> Result<(CandidateView, Told), Refusal> {
         let members = self.read(query::members).await?;
         let names = &self.0.settings.allocate_by;
         let lapsed = self.0.monitor.lapsed();
-        let mut view = CandidateView::new(names.clone());
+        let (mut view, mut told) = (CandidateView::new(names.clone()), Told::new());
         for member in members {
             let peer = member.peer;
             let standing = if member.down_since.is_some() || lapsed.contains(&peer) {
@@ -123,10 +128,10 @@ impl Leader {
             } else {
                 Standing::Up
             };
-            let promised = self
-                .0
-                .reservations
-                .of(&peer, self.0.monitor.arrived(ROOM, &peer));
+            // The metric from which its peer takes what it is still to fetch.
+            let arrived = self.0.monitor.arrived(FREE_SPACE, &peer);
+            told.extend(arrived.map(|at| (peer.clone(), at)));
+            let promised = self.0.reservations.of(&peer, arrived);
             let metrics: Vec<_> = names
                 .iter()
                 .map(|name| (name, self.0.monitor.fresh(name, &peer)))
@@ -136,7 +141,7 @@ impl Leader {
                 metric.as_ref()
             });
         }
-        Ok(view)
+        Ok((view, told))
     }
 
     /// Promises room at these peers to a pin of so many bytes; 0: nobody knows.
@@ -157,8 +162,8 @@ impl Leader {
             heard: self.0.monitor.version(),
         };
         if !self.0.last_view.is_of(mark) {
-            let view = self.candidates().await?;
-            self.0.last_view.keep(view, mark);
+            let (view, told) = self.look().await?;
+            self.0.last_view.keep(view, told, mark);
         }
         let begun = std::time::Instant::now();
         let request = PlacementRequest {
@@ -169,11 +174,11 @@ impl Leader {
             excluded: &[],
         };
         let mut seen = self.0.last_view.0.lock();
-        let told = |peer: &PeerId| self.0.monitor.arrived(ROOM, peer);
-        seen.view
-            .renew(size, |peer| self.0.reservations.of(peer, told(peer)));
-        let chosen = place(&request, &seen.view).map_err(|e| {
-            tracing::info!(cid = %spec.cid, candidates = ?seen.view, "not placed: {e}");
+        let Seen { view, told, .. } = &mut *seen;
+        let promised = |peer: &PeerId| self.0.reservations.of(peer, told.get(peer).copied());
+        view.renew(size, promised);
+        let chosen = place(&request, view).map_err(|e| {
+            tracing::info!(cid = %spec.cid, candidates = ?view, "not placed: {e}");
             Refusal::Invalid(e.to_string())
         })?;
         let new = chosen.iter().filter(|peer| !current.contains(peer));
@@ -187,16 +192,13 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer() -> PeerId {
-        PeerId::from_bytes(&[[0x12, 0x20].as_slice(), &[1; 32]].concat()).unwrap()
-    }
+    use crate::testing::peer;
 
     #[tokio::test(start_paused = true)]
     async fn a_known_size_counts_until_its_peer_counts_it_itself() {
         let reservations = Reservations::default();
-        let known = |told| reservations.of(&peer(), told).known_bytes;
-        reservations.add(&[peer()], Promised::to(100));
+        let known = |told| reservations.of(&peer(1), told).known_bytes;
+        reservations.add(&[peer(1)], Promised::to(100));
         let promised = Instant::now();
         assert_eq!((known(None), known(Some(promised))), (100, 100));
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -205,7 +207,7 @@ mod tests {
             100,
             "too early to know"
         );
-        reservations.add(&[peer()], Promised::to(7));
+        reservations.add(&[peer(1)], Promised::to(7));
         assert_eq!(known(Some(Instant::now())), 7, "the first is in the metric");
         tokio::time::advance(SETTLED).await;
         assert_eq!(known(None), 0, "no promise is for ever");
@@ -214,13 +216,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_guess_counts_for_a_minute_whatever_is_told() {
         let reservations = Reservations::default();
-        reservations.add(&[peer()], Promised::to(0));
+        reservations.add(&[peer(1)], Promised::to(0));
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(
-            reservations.of(&peer(), Some(Instant::now())),
+            reservations.of(&peer(1), Some(Instant::now())),
             Promised::to(0)
         );
         tokio::time::advance(SETTLED).await;
-        assert_eq!(reservations.of(&peer(), None), Promised::default());
+        assert_eq!(reservations.of(&peer(1), None), Promised::default());
     }
 }

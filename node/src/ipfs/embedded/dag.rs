@@ -7,11 +7,10 @@ use ipfs_cluster_protocol::{
     content::{
         RAW,
         links::{LinksError, links},
+        options::CHUNK_BYTES,
     },
     id::Cid,
-    limits::{
-        CHUNK_BYTES_USUAL, DAG_FETCH_BYTES_MAX, DAG_FETCHES_MAX, DAG_PENDING_MAX, DAG_SEEN_MAX,
-    },
+    limits::{DAG_FETCH_BYTES_MAX, DAG_FETCHES_MAX, DAG_PENDING_MAX, DAG_SEEN_MAX},
 };
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -127,7 +126,7 @@ impl Source<'_> {
 /// if they are like those. The first ones are taken for blocks of the usual size.
 fn window(seen: PinProgress) -> usize {
     const FIRST: u64 = 8;
-    let bytes = seen.bytes.saturating_add(FIRST * CHUNK_BYTES_USUAL);
+    let bytes = seen.bytes.saturating_add(FIRST * CHUNK_BYTES as u64);
     let mean = bytes / seen.blocks.saturating_add(FIRST);
     let fit = DAG_FETCH_BYTES_MAX / mean.max(1);
     usize::try_from(fit).map_or(DAG_FETCHES_MAX, |fit| fit.clamp(1, DAG_FETCHES_MAX))
@@ -180,7 +179,7 @@ mod tests {
             bytes: blocks * each,
         };
         assert_eq!(window(seen(0, 0)), 32);
-        assert_eq!(window(seen(1000, CHUNK_BYTES_USUAL)), 32);
+        assert_eq!(window(seen(1000, CHUNK_BYTES as u64)), 32);
         assert_eq!(window(seen(1000, 10_000)), DAG_FETCHES_MAX);
         assert_eq!(window(seen(1000, 2 * 1024 * 1024)), 4);
         let huge = PinProgress {

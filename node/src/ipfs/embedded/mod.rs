@@ -63,6 +63,19 @@ pub struct EmbeddedConfig {
     pub pin_timeout: Duration,
 }
 
+impl EmbeddedConfig {
+    /// Of a node that this machine alone reaches, at any free port: 1 GiB, and a minute for a block.
+    #[must_use]
+    pub fn on_loopback(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+            storage_max: 1 << 30,
+            pin_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Why the node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {

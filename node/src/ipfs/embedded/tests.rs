@@ -29,10 +29,8 @@ use crate::{
 
 fn config(folder: &Path) -> EmbeddedConfig {
     EmbeddedConfig {
-        folder: folder.to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        storage_max: 1 << 30,
         pin_timeout: Duration::from_secs(20),
+        ..EmbeddedConfig::on_loopback(folder)
     }
 }
 

@@ -26,10 +26,9 @@ async fn node(dir: &TempDir) -> std::sync::Arc<Embedded> {
 
 async fn sized(dir: &TempDir, storage_max: u64) -> std::sync::Arc<Embedded> {
     let config = EmbeddedConfig {
-        folder: dir.path().to_path_buf(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         storage_max,
         pin_timeout: Duration::from_secs(5),
+        ..EmbeddedConfig::on_loopback(dir.path())
     };
     start(config, &real::env()).await.unwrap()
 }
