@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use ipfs_cluster_protocol::{gossip::MetricsMessage, metrics::Metric};
 use tokio::{
     sync::{Notify, broadcast::error::RecvError},
@@ -72,11 +73,16 @@ struct Publisher {
     wake: Arc<Notify>,
 }
 
+/// What was taken of a kind.
+type Taken = (Kind, Vec<Metric>);
+
 impl Publisher {
     async fn run(self) {
         let kinds = self.sampler.settings.kinds();
         let mut pace = Pace::new(&kinds, Instant::now());
         let mut events = self.net.events();
+        // Each kind is taken by itself: a node that counts its blocks for a minute holds up no ping.
+        let mut taking = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
@@ -89,21 +95,33 @@ impl Publisher {
                     Ok(PeerEvent::Disconnected(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
+                Some(first) = taking.next() => {
+                    // Those that were quick go in one message.
+                    let mut all = vec![first];
+                    while let Some(Some(next)) = taking.next().now_or_never() {
+                        all.push(next);
+                    }
+                    self.tell(&kinds, all, &mut pace).await;
+                }
                 () = sleep_until(pace.next()) => {
-                    let due = pace.due(Instant::now());
-                    self.tell(&kinds, &due, &mut pace).await;
+                    for kind in pace.take_due(Instant::now()) {
+                        taking.push(self.take(kind));
+                    }
                 }
             }
         }
     }
 
-    async fn tell(&self, kinds: &BTreeMap<Kind, Duration>, due: &[Kind], pace: &mut Pace) {
+    async fn take(&self, kind: Kind) -> Taken {
+        (kind, self.sampler.take(kind).await)
+    }
+
+    async fn tell(&self, kinds: &BTreeMap<Kind, Duration>, taken: Vec<Taken>, pace: &mut Pace) {
         let mut metrics: Vec<Metric> = Vec::new();
-        for kind in due {
-            let taken = self.sampler.take(*kind).await;
+        for (kind, taken) in taken {
             let failed = taken.iter().any(|m| !m.valid);
-            if let Some(ttl) = kinds.get(kind) {
-                pace.told(*kind, Instant::now(), *ttl, failed);
+            if let Some(ttl) = kinds.get(&kind) {
+                pace.told(kind, Instant::now(), *ttl, failed);
             }
             metrics.extend(taken);
         }
@@ -120,6 +138,7 @@ impl Publisher {
 /// When to tell what next.
 #[derive(Debug)]
 struct Pace {
+    /// Of those that are not being taken now.
     due: BTreeMap<Kind, Instant>,
     again: Option<Instant>,
     never: Instant,
@@ -149,13 +168,14 @@ impl Pace {
         due.chain(self.again).min().unwrap_or(self.never)
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Kind> {
+    /// Those to be taken now; none of them is due again before it was told.
+    fn take_due(&mut self, now: Instant) -> Vec<Kind> {
         if self.again.is_some_and(|at| at <= now) {
             self.again = None;
             self.all_at(now);
         }
-        let due = self.due.iter().filter(|(_, at)| **at <= now);
-        due.map(|(kind, _)| *kind).collect()
+        let due = self.due.extract_if(.., |_, at| *at <= now);
+        due.map(|(kind, _)| kind).collect()
     }
 
     fn told(&mut self, kind: Kind, now: Instant, ttl: Duration, failed: bool) {
@@ -175,12 +195,17 @@ mod tests {
         let kinds = BTreeMap::from([(Kind::Ping, ttl), (Kind::Disk, ttl)]);
         let start = Instant::now();
         let mut pace = Pace::new(&kinds, start);
-        assert_eq!(pace.due(start), [Kind::Ping, Kind::Disk]);
+        assert_eq!(pace.take_due(start), [Kind::Ping, Kind::Disk]);
+        assert!(
+            pace.take_due(start + ttl).is_empty(),
+            "they are being taken"
+        );
         pace.told(Kind::Ping, start, ttl, false);
         pace.told(Kind::Disk, start, ttl, true);
         assert_eq!(pace.next(), start + ttl / 4);
-        assert_eq!(pace.due(start + ttl / 4), [Kind::Disk]);
-        assert_eq!(pace.due(start + ttl / 2), [Kind::Ping, Kind::Disk]);
+        assert_eq!(pace.take_due(start + ttl / 4), [Kind::Disk]);
+        pace.told(Kind::Disk, start + ttl / 4, ttl, true);
+        assert_eq!(pace.take_due(start + ttl / 2), [Kind::Ping, Kind::Disk]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -192,10 +217,10 @@ mod tests {
         pace.told(Kind::Ping, start, ttl, false);
         pace.all_at(start + SOON);
         pace.again_at(start + LATER);
-        assert_eq!(pace.due(start + SOON), [Kind::Ping]);
+        assert_eq!(pace.take_due(start + SOON), [Kind::Ping]);
         pace.told(Kind::Ping, start + SOON, ttl, false);
         assert_eq!(pace.next(), start + LATER);
-        assert_eq!(pace.due(start + LATER), [Kind::Ping]);
+        assert_eq!(pace.take_due(start + LATER), [Kind::Ping]);
         pace.told(Kind::Ping, start + LATER, ttl, false);
         assert_eq!(pace.next(), start + LATER + ttl / 2);
     }

@@ -13,6 +13,8 @@ use ipfs_cluster_protocol::{
     status::PhaseSet,
 };
 
+use tokio::time::timeout;
+
 use crate::{
     config::{Disk, DiskMetric},
     ipfs::{IpfsError, SharedIpfs},
@@ -118,14 +120,16 @@ impl Sampler {
             peer_name: self.settings.peer_name.clone(),
             ..Ping::default()
         };
-        match self.ipfs.id().await {
-            Ok(id) => {
+        // Without its IPFS node the peer lives all the same, and says so in time.
+        let patience = self.settings.ping_ttl / 4;
+        match timeout(patience, self.ipfs.id()).await {
+            Ok(Ok(id)) => {
                 ping.ipfs_id = Some(id.id);
                 ping.ipfs_addresses = id.addresses;
             }
-            Err(e) => ping.ipfs_error = Some(e.to_string()),
+            Ok(Err(e)) => ping.ipfs_error = Some(e.to_string()),
+            Err(_) => ping.ipfs_error = Some(format!("no answer within {patience:?}")),
         }
-        // Without its IPFS node the peer lives all the same.
         self.metric(PING, ping.to_value(), 0, self.settings.ping_ttl)
     }
 

@@ -44,6 +44,8 @@ struct Scripted {
     id: IpfsId,
     stat: RepoStat,
     down: AtomicBool,
+    /// It never answers what is asked of it.
+    hangs: AtomicBool,
     connects: Mutex<Vec<String>>,
 }
 
@@ -60,12 +62,16 @@ impl Scripted {
                 storage_max: 1000,
             },
             down: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             connects: Mutex::default(),
         })
     }
 
     fn answer<T: Send + 'static>(&self, value: T) -> BoxFuture<'_, Result<T, IpfsError>> {
         let down = self.down.load(Ordering::Relaxed);
+        if self.hangs.load(Ordering::Relaxed) {
+            return Box::pin(std::future::pending());
+        }
         let refused = || IpfsError::Unreachable("connection refused".into());
         Box::pin(std::future::ready(if down {
             Err(refused())
@@ -210,6 +216,19 @@ async fn the_queue_is_weighed_by_bucket_and_tags_make_domains() {
     assert!(tags[0].partitionable && !queue[0].partitionable);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_is_told_in_time() {
+    let ipfs = Scripted::new(0);
+    ipfs.hangs.store(true, Ordering::Relaxed);
+    let sampler = sampler(&ipfs, DiskMetric::FreeSpace);
+    let ping = sampler.take(Kind::Ping);
+    let ping = tokio::time::timeout(TTL / 3, ping).await.unwrap();
+    let told = Ping::from_value(&ping[0].value).unwrap();
+    assert_eq!((told.ipfs_id, ping[0].valid), (None, true));
+    let error = told.ipfs_error.unwrap();
+    assert!(error.contains("no answer"), "{error}");
+}
+
 struct Peer {
     net: Net,
     monitor: Monitor,
@@ -286,6 +305,33 @@ async fn room_is_not_offered_twice_to_what_is_still_to_come() {
     sampler.tables.set(Seq(1), PinPhase::Pinned, None);
     sampler.tables.set(Seq(2), PinPhase::Pinned, None);
     assert_eq!(sampler.take(Kind::Disk).await[0].weight, 700);
+}
+
+#[tokio::test]
+async fn a_peer_whose_node_hangs_is_heard_of_all_the_same() {
+    let mut a = Peer::new(&[]).await;
+    let mut b = Peer::new(&[&a]).await;
+    b.ipfs.hangs.store(true, Ordering::Relaxed);
+    let members: BTreeMap<PeerId, Incarnation> = [&a, &b]
+        .map(|p| (p.net.local_peer().clone(), Incarnation(1)))
+        .into();
+    a.unite(&members);
+    b.unite(&members);
+    let peer = b.net.local_peer();
+    // What needs no node comes soon, the ping once the node was given its time, room never.
+    let heard = async {
+        while a.monitor.fresh("tag:group", peer).is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(a.monitor.ping(peer).is_none());
+        while a.monitor.ping(peer).and_then(|p| p.ipfs_error).is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, heard)
+        .await
+        .expect("in time");
+    assert!(a.monitor.fresh("freespace", peer).is_none());
 }
 
 #[tokio::test]
