@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use ipfs_cluster_node::{
     config::{HttpServer, listen},
     env::Env,
@@ -16,6 +16,8 @@ use ipfs_cluster_node::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the next piece of a body may take.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an error that are read.
+const REFUSAL_BYTES: usize = 16 * 1024;
 
 /// An answer whose body is still to be read.
 pub(super) struct Answer(Response<ResponseBody>);
@@ -37,11 +39,23 @@ pub(super) async fn get(
     let request = request.body(empty()).map_err(|e| e.to_string())?;
     let answer = client.request(request, HEAD_TIMEOUT).await;
     let answer = answer.map_err(|e| e.to_string())?;
-    if answer.status().is_success() {
-        Ok(Answer(answer))
-    } else {
-        Err(format!("{address}{path} answered {}", answer.status()))
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(Answer(answer));
     }
+    let why = refusal(answer.into_body()).await;
+    Err(format!("{address}{path} answered {status}{why}"))
+}
+
+/// What an error says of itself, after a colon.
+async fn refusal(body: ResponseBody) -> String {
+    let body = Limited::new(body, REFUSAL_BYTES).collect();
+    let Ok(Ok(body)) = tokio::time::timeout(PIECE_TIMEOUT, body).await else {
+        return String::new();
+    };
+    let error: Option<serde_json::Value> = serde_json::from_slice(&body.to_bytes()).ok();
+    let message = error.as_ref().and_then(|error| error["message"].as_str());
+    message.map_or_else(String::new, |message| format!(": {message}"))
 }
 
 impl Answer {
