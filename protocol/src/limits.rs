@@ -40,8 +40,9 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const APPEND_IN_FLIGHT_MAX: usize = 64;
 /// Voters that hold the log.
 pub const VOTERS_MAX: usize = 7;
-/// Learners kept ready to replace a voter.
-pub const STAND_INS_MAX: usize = 8;
+/// Learners: ready to replace a voter, and all further members until the log can be read from others than
+/// the leader.
+pub const STAND_INS_MAX: usize = 25;
 /// The highest epoch: each one numbers its pins in a range of its own.
 pub const EPOCH_MAX: Epoch = Epoch(u32::MAX as u64);
 /// A recovery raises the epoch by a number drawn from 1 up to this: two recoveries of one cluster
@@ -138,8 +139,6 @@ pub const IPFS_DIALS_MAX: usize = 4 * MEMBERS_MAX;
 pub const DAG_FETCHES_MAX: usize = 128;
 /// Bytes of them, by the mean of those that came before.
 pub const DAG_FETCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// Bytes of a block as most files are cut.
-pub const CHUNK_BYTES_USUAL: u64 = 256 * 1024;
 /// Links of one DAG that wait to be followed.
 pub const DAG_PENDING_MAX: usize = 1024 * 1024;
 /// Inner nodes of one DAG remembered as seen; further ones are visited each time they are linked.
@@ -304,8 +303,8 @@ pub const MEMBERSHIP_LAG_MAX: u64 = 512;
 pub const PROPOSER_WAITING_MAX: usize = 8192;
 /// Entries under way.
 pub const PROPOSER_IN_FLIGHT_MAX: usize = 8;
-/// Streams of one kind served at a time: 15 peers with a few each, and some that are going away.
-pub const SERVER_STREAMS_MAX: usize = 128;
+/// Streams of one kind served at a time: 32 peers with a few each, and some that are going away.
+pub const SERVER_STREAMS_MAX: usize = 256;
 /// Encoded bytes of an identity at most.
 pub const START_IDENTITY_BYTES_MAX: usize = 1024;
 /// Entries applied in one visit to the state's lane.
@@ -346,7 +345,7 @@ pub const RAFT_LOG_TAIL_BYTES_MAX: usize = 8 << 20;
 pub const RAFT_LOG_VERIFY_BYTES_MAX: u64 = 64 << 20;
 /// Purged rows removed with one commit.
 pub const COMMIT_CLEAN_MAX: u64 = 512;
-/// Encoded bytes of a [`Position`] at most: a membership of 15 peers fits many times.
+/// Encoded bytes of a [`Position`] at most: a membership of 32 peers fits many times.
 pub const TABLES_POSITION_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that a line of a state file may take: JSON is a few times longer than a stored pin.
 pub const EXPORT_LINE_BYTES_MAX: usize = 8 * PIN_BYTES_MAX;
