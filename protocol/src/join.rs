@@ -31,6 +31,9 @@ pub struct Request {
     pub cluster: Option<ClusterId>,
     /// Multiaddrs where it listens.
     pub addresses: Vec<String>,
+    /// The life it takes the cluster to know of it: the admission is to replace that one, and none
+    /// other. So what it asked before, and what arrives late, admits it no second time.
+    pub former: Option<Incarnation>,
 }
 
 /// The answer.
@@ -42,6 +45,11 @@ pub enum Answer {
     Later {
         /// Why.
         why: String,
+    },
+    /// The cluster knows another life of the asker than the request says: ask again, instead of that.
+    Known {
+        /// That life; none where it is no member.
+        life: Option<Incarnation>,
     },
     /// No.
     Refused {

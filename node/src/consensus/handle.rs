@@ -11,18 +11,11 @@ use std::{
 use futures::stream::BoxStream;
 use ipfs_cluster_protocol::{
     command::{Command, Envelope},
-    id::{ClusterId, Epoch, Incarnation, LogIndex, PeerId},
-    join::{Answer, Ask, Request},
+    id::{Epoch, LogIndex, PeerId},
     mutation::{Mutation, planted},
 };
 use parking_lot::Mutex;
-use rand::Rng;
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
-use tracing::info;
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use super::{
     agreement::Agreement,
@@ -31,7 +24,6 @@ use super::{
     doors,
     fence::LeftBehind,
     files::Files,
-    join::{JoinError, ask_for},
     links::{Incoming, Links},
     log_store::LogStore,
     profile,
@@ -42,19 +34,12 @@ use super::{
 use crate::{
     env::Env,
     stage::Spent,
-    storage::{DataFolder, Identity, OpenError, RaftLog, Slot, StateStore},
+    storage::{DataFolder, Identity, OpenError, RaftLog, StateStore},
     worker::told,
 };
 
 /// How long a command waits for its outcome when the caller sets no deadline.
 const PROPOSE_MAX: Duration = Duration::from_secs(10);
-/// How long the first entries of a cluster may take: a start on a busy machine is not given up.
-const FORM_MAX: Duration = Duration::from_secs(60);
-/// How long one of them may take. It may be forming its cluster at this moment, and is asked again.
-const JOIN_ASK_MAX: Duration = Duration::from_secs(4);
-/// Between two rounds over the members that could admit this peer.
-const JOIN_PAUSE: Duration = Duration::from_millis(500);
-
 /// What the consensus needs to know of its peer.
 #[derive(Debug, Clone)]
 pub struct ConsensusConfig {
@@ -235,113 +220,6 @@ impl Consensus {
     ) -> Result<(), BarrierError> {
         let core = self.core().ok_or(BarrierError::Stopped)?;
         core.wait_applied(index, deadline).await
-    }
-
-    /// Forms a new cluster with this peer as its first member. Does nothing when it is a member
-    /// already. Returns once the state names the cluster and this peer.
-    pub async fn form(&self) -> Result<Identity, JoinError> {
-        let _one_at_a_time = self.0.starting.lock().await;
-        if let Some(identity) = self.identity() {
-            return Ok(identity);
-        }
-        let kept = self.0.folder.identity(&self.0.env).await?;
-        if let Some(kept) = kept {
-            // The log is gone: others may still have the cluster, so a second one is not made.
-            return Err(JoinError::Refused(format!(
-                "{} belongs to cluster {} and its log is missing: join it with --bootstrap, or \
-                 move the folder aside to form a new cluster",
-                self.0.folder.path().display(),
-                kept.cluster
-            )));
-        }
-        let identity = Identity {
-            cluster: ClusterId(rand::rng().random()),
-            epoch: Epoch(1),
-            incarnation: Incarnation(1),
-        };
-        self.start(identity).await?;
-        let mut members = self.0.members.subscribe();
-        let own = self.0.links.local();
-        let formed = members.wait_for(|m| m.contains_key(&own));
-        let formed = timeout(FORM_MAX, formed).await;
-        formed
-            .map_err(|_| JoinError::Start("the first entries were not written in time".into()))?
-            .map_err(|_| JoinError::Start("the consensus stopped".into()))?;
-        info!(cluster = %identity.cluster, "formed a new cluster");
-        Ok(identity)
-    }
-
-    /// Joins the cluster of one of these peers. Asks them in turn until `deadline`. One that refuses
-    /// may itself have been left behind: it has the last word only when no other may admit this peer.
-    pub async fn join(&self, via: &[PeerId], deadline: Instant) -> Result<Identity, JoinError> {
-        let _one_at_a_time = self.0.starting.lock().await;
-        if self.identity().is_some() {
-            return Err(JoinError::Member);
-        }
-        let local = self.0.links.local();
-        let kept = self.0.folder.identity(&self.0.env).await?;
-        let mut why = "no peer to ask".to_owned();
-        loop {
-            let (mut refused, mut hope) = (None, false);
-            for peer in via.iter().filter(|p| **p != local) {
-                let ask = Ask::Admit(Request {
-                    name: self.0.config.name.clone(),
-                    cluster: kept.map(|k| k.cluster),
-                    addresses: self.0.links.addresses(&local),
-                });
-                let asked = ask_for(&*self.0.links, peer, &ask);
-                let patience = deadline.min(Instant::now() + JOIN_ASK_MAX);
-                match tokio::time::timeout_at(patience, asked).await {
-                    Ok(Ok(Answer::Admitted(admission))) => return self.admitted(admission).await,
-                    Ok(Ok(Answer::Refused { why })) => refused = Some(why),
-                    Ok(Ok(Answer::Later { why: later })) => (why, hope) = (later, true),
-                    Ok(Ok(Answer::Standing { .. })) => {
-                        why = format!("{peer} answered another question");
-                    }
-                    Ok(Err(e)) => why = format!("{peer}: {e}"),
-                    Err(_) => why = format!("{peer} did not answer within {JOIN_ASK_MAX:?}"),
-                }
-            }
-            if let Some(why) = refused.filter(|_| !hope) {
-                return Err(JoinError::Refused(why));
-            }
-            if Instant::now() + JOIN_PAUSE >= deadline {
-                return Err(JoinError::NoAnswer(why));
-            }
-            sleep(JOIN_PAUSE).await;
-        }
-    }
-
-    async fn admitted(
-        &self,
-        admission: ipfs_cluster_protocol::join::Admission,
-    ) -> Result<Identity, JoinError> {
-        let identity = Identity {
-            cluster: admission.cluster,
-            epoch: admission.epoch,
-            incarnation: admission.incarnation,
-        };
-        let mut members = Members::new();
-        for (peer, known) in admission.members {
-            self.0.links.add_addresses(&peer, known.addresses);
-            members.insert(peer, known.incarnation);
-        }
-        self.0.links.set_members(members.clone());
-        self.0.members.send_replace(members);
-        self.start(identity).await?;
-        info!(cluster = %identity.cluster, incarnation = %identity.incarnation, "joined");
-        Ok(identity)
-    }
-
-    /// Writes down who this peer is, then starts.
-    async fn start(&self, identity: Identity) -> Result<(), JoinError> {
-        let bytes = ipfs_cluster_protocol::codec::encode(&identity);
-        let stored = self.0.log.set(Slot::Identity, bytes.into()).await;
-        stored.map_err(|e| JoinError::Start(e.to_string()))?;
-        self.0.folder.set_identity(&self.0.env, identity).await?;
-        self.run(identity)
-            .await
-            .map_err(|e| JoinError::Start(e.to_string()))
     }
 
     /// Takes a peer out of the cluster, whatever it holds: the caller has made sure, or decided

@@ -138,6 +138,20 @@ async fn at_leader(core: &Core, peer: PeerId, request: Request) -> Answer {
     }
 }
 
+/// Refuses one more member than the cluster can have.
+async fn no_room(core: &Core, peer: &PeerId) -> Result<Option<Answer>, String> {
+    let members = core.state.read(|state| query::members(state)).await;
+    let members = members.map_err(|e| e.to_string())?;
+    let is_known = members.iter().any(|m| m.peer == *peer);
+    let full = !is_known && members.len() >= VOTERS_MAX + STAND_INS_MAX;
+    Ok(full.then(|| Answer::Refused {
+        why: format!(
+            "the cluster has {} peers, no more are supported",
+            members.len()
+        ),
+    }))
+}
+
 /// Brings the admission into the log. The leader's duties then give the new member the log.
 async fn admit(core: &Core, peer: &PeerId, request: Request) -> Result<Answer, String> {
     let Some(identity) = *core.identity.borrow() else {
@@ -158,20 +172,18 @@ async fn admit(core: &Core, peer: &PeerId, request: Request) -> Result<Answer, S
         });
     }
     let _one_at_a_time = core.change.lock().await;
-    let members = core.state.read(|state| query::members(state)).await;
-    let members = members.map_err(|e| e.to_string())?;
-    let is_known = members.iter().any(|m| m.peer == *peer);
-    if !is_known && members.len() >= VOTERS_MAX + STAND_INS_MAX {
-        return Ok(Answer::Refused {
-            why: format!(
-                "the cluster has {} peers, no more are supported",
-                members.len()
-            ),
-        });
+    if let Some(no) = no_room(core, peer).await? {
+        return Ok(no);
     }
-    // Only a leader with a quorum gets past this line.
+    // Only a leader with a quorum gets past this line, and its state has all that was decided before.
     let mark = core.raft.write_blank().await.map_err(|e| e.to_string())?;
-    let known = members.into_iter().find(|m| m.peer == *peer);
+    let row = peer.clone();
+    let known = core.state.read(move |state| query::member(state, &row));
+    let known = known.await.map_err(|e| e.to_string())?;
+    let life = known.as_ref().map(|m| m.incarnation);
+    if life != request.former {
+        return Ok(Answer::Known { life });
+    }
     let incarnation = match &known {
         Some(former) if planted(Mutation::NodeIdReused) => former.incarnation,
         _ => Incarnation(mark.log_id.index),

@@ -8,7 +8,8 @@
 //!                            └▶ state_machine ─▶ protocol::state::apply ─▶ storage::StateStore
 //!
 //!  membership (plan)   the leader's duties: who has the log, who votes
-//!  join, standing      admission, and whether it still holds
+//!  join, joining        admission, as the leader gives it and as the new member asks for it
+//!  standing             whether it still holds
 //!  roster              members and epoch for the rest of the peer
 //!  profile             which timing suits
 //!  compaction          the log's length  files, start, handle, stop  from two files to a running member
@@ -31,6 +32,7 @@ mod files;
 mod handle;
 mod import;
 mod join;
+mod joining;
 mod links;
 mod log_marks;
 mod log_store;

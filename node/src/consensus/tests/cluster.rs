@@ -11,6 +11,7 @@ use futures::future::join_all;
 use ipfs_cluster_protocol::{
     command::{Command, Envelope, IfRev, Outcome},
     id::{Cid, PeerId},
+    join::{Answer, Ask, Request},
     pin::{PinMode, PinSpec, PinType, Replication},
     state::{Table, query},
 };
@@ -21,7 +22,8 @@ use tokio::time::{Instant, timeout};
 use super::mem_links::MemNet;
 use crate::{
     consensus::{
-        Committed, Consensus, ConsensusConfig, Profile, ProposeError, Role, types::RaftId,
+        Committed, Consensus, ConsensusConfig, Profile, ProposeError, Role, join::ask_for,
+        types::RaftId,
     },
     env::real,
 };
@@ -365,6 +367,21 @@ async fn a_wiped_peer_comes_back_as_another_life() {
     let after = fresh.join(&[via], soon()).await.unwrap();
     assert!(after.incarnation > before.incarnation);
     assert_eq!(after.cluster, before.cluster);
+
+    // What it asked for in the meantime may arrive now: nothing is admitted by it.
+    for former in [None, Some(before.incarnation)] {
+        let late = Ask::Admit(Request {
+            name: String::new(),
+            cluster: None,
+            addresses: Vec::new(),
+            former,
+        });
+        let links = fresh.0.links.clone();
+        let leader = leader(&peers).0.links.local();
+        let answer = ask_for(&*links, &leader, &late).await.unwrap();
+        let life = Some(after.incarnation);
+        assert_eq!(answer, Answer::Known { life });
+    }
     fresh.wait_applied(done.index, soon()).await.unwrap();
     assert!(is_pinned(&fresh, 7).await);
     wait(leader(&peers), |s| {
