@@ -65,15 +65,13 @@ impl Cluster {
                 );
                 asked.instrument(span).await
             };
-            match answer {
-                Ok(Ok(done)) => return Ok(done),
-                // The leader has stepped down, or does not know yet that it leads.
-                Ok(Err(Refusal::NotLeader { .. } | Refusal::Unavailable(_))) => {}
-                Ok(Err(Refusal::Unknown(reason))) | Err(Lost::Sent(reason)) => sent = Some(reason),
-                Err(Lost::Unsent(reason)) => tracing::debug!(%leader, reason, "not reached"),
-                Ok(Err(refusal)) => return Err(refusal.into()),
+            if let Err(Lost::Unsent(reason)) = &answer {
+                tracing::debug!(%leader, reason, "not reached");
             }
-            self.may_write()?;
+            if let Some(end) = end(answer, &mut sent) {
+                return end;
+            }
+            self.may_write().map_err(|why| refused(why, &sent))?;
             if Instant::now() + RETRY_PAUSE >= deadline {
                 return Err(overdue(sent));
             }
@@ -95,9 +93,65 @@ impl Cluster {
     }
 }
 
+/// What an answer means for the write: its end, or none when it is to be repeated. `sent` says why the
+/// answer to an earlier try is missing.
+fn end(
+    answer: Result<Result<Done, Refusal>, Lost>,
+    sent: &mut Option<String>,
+) -> Option<Result<Done, ClusterError>> {
+    match answer {
+        Ok(Ok(done)) => Some(Ok(done)),
+        // The leader has stepped down, or does not know yet that it leads.
+        Ok(Err(Refusal::NotLeader { .. } | Refusal::Unavailable(_))) | Err(Lost::Unsent(_)) => None,
+        Ok(Err(Refusal::Unknown(reason))) | Err(Lost::Sent(reason)) => {
+            *sent = Some(reason);
+            None
+        }
+        Ok(Err(refusal)) => Some(Err(refused(refusal.into(), sent))),
+    }
+}
+
+/// A write that was sent before may be done all the same, now or later, whatever its repetition is
+/// told.
+fn refused(why: ClusterError, sent: &Option<String>) -> ClusterError {
+    match sent {
+        Some(reason) if !planted(Mutation::UnknownToldAsRefused) => ClusterError::Unknown(format!(
+            "the answer did not arrive ({reason}), and the repeated request was refused: {why}"
+        )),
+        _ => why,
+    }
+}
+
 fn overdue(sent: Option<String>) -> ClusterError {
     let sent = sent.filter(|_| !planted(Mutation::UnknownToldAsRefused));
     sent.map_or(ClusterError::NoLeader, |reason| {
         ClusterError::Unknown(format!("timed out waiting for the outcome: {reason}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_final_only_where_nothing_was_sent_before() {
+        let refusal = || Refusal::Invalid("not enough peers".into());
+        let mut sent = None;
+        assert!(end(Err(Lost::Unsent("away".into())), &mut sent).is_none());
+        let told = end(Ok(Err(refusal())), &mut sent);
+        assert!(matches!(told, Some(Err(ClusterError::Invalid(_)))));
+
+        let lost = "it closed the stream".to_owned();
+        for lost in [
+            Err(Lost::Sent(lost.clone())),
+            Ok(Err(Refusal::Unknown(lost))),
+        ] {
+            let mut sent = None;
+            assert!(end(lost, &mut sent).is_none());
+            for refusal in [refusal(), Refusal::NotPinned] {
+                let told = end(Ok(Err(refusal)), &mut sent);
+                assert!(matches!(told, Some(Err(ClusterError::Unknown(_)))));
+            }
+        }
+    }
 }
