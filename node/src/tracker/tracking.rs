@@ -129,6 +129,10 @@ impl Tracking {
     /// One pin: into the table, and into the queue unless it is known to be as wanted.
     pub(super) fn want(&mut self, want: &Wanted, found: Found<'_>) {
         let seq = want.seq;
+        if matches!(found, Found::Changed) {
+            // How often the last order failed says nothing about this one.
+            self.failures.remove(&seq);
+        }
         match &want.desired {
             Desired::Hold { spec, .. } => {
                 let kind = self.kind(want.at, found);

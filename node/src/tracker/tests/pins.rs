@@ -57,6 +57,23 @@ async fn a_failing_pin_is_retried_until_it_works() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pin_that_was_ordered_anew_is_not_kept_waiting_for_how_it_failed_before() {
+    let mut peer = Peer::start().await;
+    peer.node.set_refused(cid(1), true);
+    peer.pin(1).await;
+    peer.until(|| peer.node.fetches(cid(1)) >= 9).await;
+    peer.until_phase(1, PinPhase::PinError).await;
+    let mut renamed = PinSpec::new(cid(1), Replication::new(1, 1).unwrap());
+    renamed.name = "again".into();
+    peer.pin_as(renamed, IfRev::Any).await;
+    peer.until(|| peer.node.fetches(cid(1)) >= 10).await;
+    peer.node.set_refused(cid(1), false);
+    let before = Instant::now();
+    peer.until_phase(1, PinPhase::Pinned).await;
+    assert!(before.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn recover_tries_what_failed_at_once() {
     let mut peer = Peer::start().await;
     for n in 1..=3 {
