@@ -384,3 +384,17 @@ pub enum PinPhase {
     /// Should be held here, is not, and nothing runs.
     UnexpectedlyUnpinned = 8,
 }
+
+impl PinPhase {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::PinQueued,
+        Self::Pinning,
+        Self::Pinned,
+        Self::PinError,
+        Self::UnpinQueued,
+        Self::Unpinning,
+        Self::UnpinError,
+        Self::UnexpectedlyUnpinned,
+    ];
+}

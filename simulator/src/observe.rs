@@ -11,9 +11,10 @@ use ipfs_cluster_node::{
     ipfs::SharedIpfs,
 };
 use ipfs_cluster_protocol::{
-    id::{Cid, LogIndex, PeerId, Rev},
-    pin::Pin,
+    id::{Cid, LogIndex, PeerId, Rev, Seq},
+    pin::{Pin, PinPhase},
     state::{Member, StateRead, StoreError, System, check_invariants, query},
+    status::Content,
 };
 
 use crate::{
@@ -29,6 +30,8 @@ const STATUS_EVERY_US: Micros = 50_000;
 const STATE_EVERY_US: Micros = 1_000_000;
 /// Pins read at once.
 const PAGE: usize = 1_000;
+/// Pins that a peer is not done with, of which it is told why.
+const UNDONE_MAX: usize = 1_000;
 /// Entries of the log looked at, from its end.
 const LOG_TAIL: u64 = 64;
 
@@ -41,14 +44,17 @@ pub struct View {
     pub system: System,
     /// What the core's own check says of it.
     pub fault: Option<String>,
-    /// Whether the peer has yet to catch up with its own past.
-    pub recovering: bool,
+    /// Whether the peer has applied all of its log, and follows a leader: before, after a loss of power,
+    /// it may not know again what it has carried out already.
+    pub caught_up: bool,
     /// The members.
     pub members: Vec<Member>,
     /// All pins, in order of creation.
     pub pins: Vec<Pin>,
     /// What its IPFS node has pinned; none when that does not run.
     pub held: Option<BTreeSet<Cid>>,
+    /// What the peer itself says of pins that it is not done with.
+    pub undone: BTreeMap<Seq, String>,
     /// Of every peer's table: its version, and up to where it has seen the state.
     pub tables: BTreeMap<PeerId, (u64, Rev)>,
 }
@@ -211,6 +217,20 @@ impl Observer {
     }
 }
 
+/// Pins that are neither held nor gone, and why, as far as that is known.
+fn undone(content: &Content) -> BTreeMap<Seq, String> {
+    let phases = PinPhase::ALL.into_iter().filter(|p| *p != PinPhase::Pinned);
+    let seqs = content.page(&phases.collect(), Seq::default(), UNDONE_MAX);
+    let told = seqs.into_iter().filter_map(|seq| {
+        let (phase, detail) = content.get(seq)?;
+        let why = detail.map_or_else(String::new, |d| {
+            format!(", failed {} times: {}", d.attempts, d.error)
+        });
+        Some((seq, format!("{phase:?}{why}")))
+    });
+    told.collect()
+}
+
 /// Where a peer's IPFS node is.
 enum Beside {
     Within,
@@ -243,9 +263,12 @@ impl Look {
             return;
         };
         view.at = now();
-        view.recovering = status.recovering;
+        view.caught_up =
+            !status.recovering && status.leader.is_some() && status.applied == status.last_index;
         view.held = self.held().await;
-        let info = self.handles.cluster.tables().info();
+        let tables = self.handles.cluster.tables();
+        view.undone = tables.read_own(|own| undone(own.content()));
+        let info = tables.info();
         let known = |(peer, table): (PeerId, ipfs_cluster_node::status::TableInfo)| {
             (peer, (table.version, table.as_of))
         };
@@ -270,7 +293,7 @@ impl Look {
 
 fn view(state: &dyn StateRead) -> Result<View, StoreError> {
     let mut pins = Vec::new();
-    let mut from = Some(ipfs_cluster_protocol::id::Seq(0));
+    let mut from = Some(Seq(0));
     while let Some(at) = from {
         let page = query::pins(state, at, PAGE, &|_| true)?;
         pins.extend(page.items);

@@ -32,18 +32,6 @@ impl Detail {
     }
 }
 
-/// Every phase, in the order of its number.
-pub(super) const PHASES: [PinPhase; 8] = [
-    PinPhase::PinQueued,
-    PinPhase::Pinning,
-    PinPhase::Pinned,
-    PinPhase::PinError,
-    PinPhase::UnpinQueued,
-    PinPhase::Unpinning,
-    PinPhase::UnpinError,
-    PinPhase::UnexpectedlyUnpinned,
-];
-
 /// A phase's place in arrays.
 pub(super) fn slot(phase: PinPhase) -> usize {
     phase as usize - 1
@@ -63,7 +51,7 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn phase(&self, low: u16) -> Option<PinPhase> {
-        PHASES
+        PinPhase::ALL
             .into_iter()
             .find(|&p| self.phases[slot(p)].contains(low.into()))
     }
@@ -170,7 +158,7 @@ impl Block {
 
     fn compute_hash(&self) -> BlockHash {
         let mut sha = Sha256::new();
-        for phase in PHASES {
+        for phase in PinPhase::ALL {
             let set = self.of_phase(phase);
             if !set.is_empty() {
                 let bytes = runs::encode(set);

@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    block::{Block, Detail, PHASES, slot},
+    block::{Block, Detail, slot},
     message::{BlockHash, Change, Range},
     runs,
 };
@@ -46,7 +46,7 @@ impl PhaseCounts {
 
     /// Phase by phase.
     pub fn iter(&self) -> impl Iterator<Item = (PinPhase, u64)> + '_ {
-        PHASES.into_iter().map(|p| (p, self.get(p)))
+        PinPhase::ALL.into_iter().map(|p| (p, self.get(p)))
     }
 
     /// Adds another table's.
@@ -198,7 +198,7 @@ impl Content {
         let mut details = Vec::new();
         let mut rest = lows.clone();
         if let Some(block) = self.blocks.get(&no) {
-            for phase in PHASES {
+            for phase in PinPhase::ALL {
                 let set = block.of_phase(phase) & lows;
                 if !set.is_empty() {
                     rest -= &set;
@@ -383,7 +383,7 @@ impl Content {
         } else {
             lo.saturating_add(FINE_RANGE - 1)
         };
-        let phases = PHASES
+        let phases = PinPhase::ALL
             .into_iter()
             .map(|p| (p, block.slice(p, lo, hi)))
             .filter(|(_, set)| !set.is_empty())

@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    block::{Detail, PHASES},
-    runs,
-};
+use super::{block::Detail, runs};
 use crate::{
     id::{Boot, Incarnation, PeerId, Rev, Seq},
     limits::STATUS_ERROR_BYTES_MAX,
@@ -73,7 +70,7 @@ pub struct Change {
 impl Change {
     /// The sets, checked: phases exist, no seq is in two, details are bounded and belong to one.
     pub(super) fn sets(&self) -> Option<Vec<(Option<PinPhase>, RoaringBitmap)>> {
-        if self.phases.len() > PHASES.len() + 1 {
+        if self.phases.len() > PinPhase::ALL.len() + 1 {
             return None;
         }
         let mut seen = RoaringBitmap::new();
@@ -82,7 +79,7 @@ impl Change {
         for (number, bytes) in &self.phases {
             let phase = match number {
                 0 => None,
-                n => Some(*PHASES.get(usize::from(*n) - 1)?),
+                n => Some(*PinPhase::ALL.get(usize::from(*n) - 1)?),
             };
             let set = runs::decode(bytes)?;
             if !seen.is_disjoint(&set) {

@@ -165,7 +165,7 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         let own = &mut self.own;
-        let phase = |p: &usize| block::PHASES[*p];
+        let phase = |p: &usize| PinPhase::ALL[*p];
         match step {
             Step::Set(s, p, d) => own.set(Seq(*s), phase(p), d.then(|| failed("no")).flatten()),
             Step::Clear(s) => own.clear(Seq(*s)),
@@ -255,7 +255,7 @@ proptest! {
                             cut in 0usize..2000, flip in 0usize..2000, bit in 0u8..8) {
         let mut own = OwnTable::new(table(1));
         for s in 0..60 {
-            own.set(Seq(s * 1000), block::PHASES[s as usize % 8], failed("why"));
+            own.set(Seq(s * 1000), PinPhase::ALL[s as usize % 8], failed("why"));
         }
         let delta = own.seal().unwrap();
         let mut copy = PeerTable::unknown(peer(1), 0);
@@ -282,7 +282,7 @@ proptest! {
                 copy.answer(&request, 0);
             }
         }
-        let _ = copy.content().page(&BTreeSet::from(block::PHASES), Seq(0), 1000);
+        let _ = copy.content().page(&BTreeSet::from(PinPhase::ALL), Seq(0), 1000);
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{
 /// What a peer had to hold when it was last looked at, and held.
 #[derive(Debug, Default)]
 struct Last {
+    /// In which life.
+    life: u64,
     /// As of which change, and since when it has been so.
     due: BTreeMap<Cid, (Rev, Micros)>,
     held: Held,
@@ -62,12 +64,12 @@ impl Invariant for OrderedUnpins {
     }
 
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
-        let (peer, view) = match seen {
+        let (peer, life, view) = match seen {
             Seen::Wiped { peer } | Seen::Emptied { peer } => {
                 self.last.remove(peer);
                 return Ok(());
             }
-            Seen::State { peer, view, .. } => (*peer, view),
+            Seen::State { peer, life, view } => (*peer, *life, view),
             _ => return Ok(()),
         };
         let Some(held) = &view.held else {
@@ -75,6 +77,10 @@ impl Invariant for OrderedUnpins {
         };
         let due = self.due(peer, view);
         let last = self.last.entry(peer).or_default();
+        if last.life != life && !view.caught_up {
+            return Ok(());
+        }
+        last.life = life;
         let unchanged = |cid: &Cid, rev: &Rev| due.get(cid) == Some(rev);
         let since = |(cid, rev): (&Cid, &Rev)| {
             let before = last.due.get(cid).filter(|(before, _)| before == rev);
@@ -101,6 +107,8 @@ impl Invariant for OrderedUnpins {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::invariants::tests::{peer, pin, state};
 
@@ -115,6 +123,28 @@ mod tests {
             view.held = Some(held.then_some(of(1).spec.cid).into_iter().collect());
             view.pins = pinned.map(of).into_iter().collect();
         })
+    }
+
+    #[test]
+    fn what_was_done_before_a_loss_of_power_may_not_be_known_after_it() {
+        let in_life = |life, seen: Seen, caught_up| match seen {
+            Seen::State { peer, view, .. } => {
+                let mut view = view.as_ref().clone();
+                view.caught_up = caught_up;
+                let view = Arc::new(view);
+                Seen::State { peer, life, view }
+            }
+            other => other,
+        };
+        let held = [look(0, Some(1), true), look(1, Some(1), true)];
+        let after = |caught_up| {
+            let looks = [look(2, Some(1), false), look(3, Some(1), false)];
+            looks.map(|seen| in_life(1, seen, caught_up))
+        };
+        let known = [held.clone().as_slice(), after(false).as_slice()].concat();
+        assert!(verdict(&known));
+        let lost = [known.as_slice(), after(true).as_slice()].concat();
+        assert!(!verdict(&lost), "by now it must know");
     }
 
     fn verdict(looks: &[Seen]) -> bool {
