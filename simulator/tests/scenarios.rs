@@ -46,6 +46,7 @@ scenarios! {
     calm: "calm",
     clocks: "clocks",
     deposed: "deposed",
+    down_leader: "down-leader",
     drain_to_full: "drain-to-full",
     emptied: "emptied",
     flapping: "flapping",

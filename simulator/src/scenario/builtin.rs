@@ -15,6 +15,7 @@ const ALL: &[(&str, &str)] = scenarios![
     "calm",
     "clocks",
     "deposed",
+    "down-leader",
     "drain-to-full",
     "emptied",
     "flapping",
