@@ -166,7 +166,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::ReleaseOnGossip,
         "a peer is let go without asking whether the others hold the pin",
         "emptied",
-        Some(Found::Run("make-before-break", 2)),
+        Some(Found::Run("make-before-break", 4)),
     ),
     planted(
         "delta-dropped-without-digest",

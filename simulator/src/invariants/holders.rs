@@ -67,6 +67,8 @@ impl Pins {
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     held: BTreeMap<HostId, Held>,
+    /// When each node was last looked at.
+    looked: BTreeMap<HostId, Micros>,
     /// The last change of the state that was seen anywhere.
     pub(super) rev: Rev,
     pins: Pins,
@@ -86,7 +88,15 @@ impl Holders {
         let Some(now) = &view.held else {
             return Vec::new();
         };
+        self.looked.insert(peer, view.at);
         self.held.entry(peer).or_default().see(now)
+    }
+
+    /// How many of these nodes were not looked at since then: they may hold more by now, or when they
+    /// run again, than they were seen to.
+    pub(super) fn unseen_since(&self, nodes: &BTreeSet<HostId>, since: Micros) -> usize {
+        let seen = |node: &HostId| self.looked.get(node).is_some_and(|at| *at >= since);
+        nodes.iter().filter(|node| !seen(node)).count()
     }
 
     /// The last change of a CID's pin, if it is pinned.
