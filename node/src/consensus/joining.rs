@@ -19,7 +19,8 @@ use crate::storage::{Identity, Slot};
 
 /// How long the first entries of a cluster may take: a start on a busy machine is not given up.
 const FORM_MAX: Duration = Duration::from_secs(60);
-/// How long one of them may take. It may be forming its cluster at this moment, and is asked again.
+/// How long a member may take to answer. It may be forming its cluster at this moment, and is asked
+/// again.
 const JOIN_ASK_MAX: Duration = Duration::from_secs(4);
 /// Between two rounds over the members that could admit this peer.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
