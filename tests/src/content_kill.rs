@@ -106,15 +106,16 @@ impl Ground {
     /// Adds at a peer, for that peer alone; the root.
     async fn add(&self, peer: usize) -> String {
         let port = self.cluster.peers[peer].rest_port();
-        let (query, bytes) = (self.query(peer), random(BYTES));
+        let query = self.query(peer);
         let id = &self.cluster.peers[peer].addresses().id;
         let root = until("an upload", LIMIT, || async {
-            let answer = http::upload(port, &query, &bytes).await;
+            // Something else each time: what was pinned elsewhere stays there.
+            let answer = http::upload(port, &query, &random(BYTES)).await;
             let answer = answer.map_err(|e| e.to_string())?;
             acknowledged(&answer, id).ok_or_else(|| format!("{answer:?}"))
         })
         .await;
-        self.cluster.until_status(peer, &root, "pinned", 1).await;
+        until(&root, LIMIT, || local_status(port, &root, "pinned")).await;
         root
     }
 
