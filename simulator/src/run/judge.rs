@@ -1,30 +1,37 @@
 //! The end: what clients were promised, against what there is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use ipfs_cluster_protocol::pin::Pin;
+use ipfs_cluster_protocol::{id::Rev, pin::Pin};
 
 use super::{Run, micros, violated};
 use crate::{
     history::{self, Tag},
     invariants::Violation,
+    observe::View,
     oracle,
+    world::{HostId, Micros},
 };
 
 /// The peers are looked at once a second.
 const LOOK: Duration = Duration::from_secs(3);
+/// How long their states may take to be looked at with nothing in between: pins that end by themselves
+/// go on ending.
+const STILL: Duration = Duration::from_secs(30);
 
 impl Run {
     /// What clients were promised, against what there is.
     pub(super) fn judge(&mut self) -> Result<(), Violation> {
         let start = self.sim.now();
-        while self.sim.now() < start + micros(LOOK) {
+        let (look, still) = (start + micros(LOOK), start + micros(STILL));
+        while self.sim.now() < look || (self.sim.now() < still && !self.seen_at_once(start)) {
             self.step()?;
         }
-        let mut all = self.injector.roster().iter().filter_map(|peer| {
-            let view = self.views.get(peer).filter(|view| view.at > start);
-            view.map(|view| (*peer, view))
-        });
+        let mut all = self.seen_since(start).into_iter();
         let Some((first, view)) = all.next() else {
             return Ok(());
         };
@@ -51,6 +58,20 @@ impl Run {
             self.tell(&format!("{given_up} CIDs took too long to judge"));
         }
         Ok(())
+    }
+
+    /// The last looks at the peers, as far as they are that new.
+    fn seen_since(&self, start: Micros) -> Vec<(HostId, Arc<View>)> {
+        let roster = self.injector.roster().iter();
+        let seen = roster.filter_map(|peer| Some((*peer, self.views.get(peer)?.clone())));
+        seen.filter(|(_, view)| view.at > start).collect()
+    }
+
+    /// Whether the last looks all saw the same version of the state.
+    fn seen_at_once(&self, start: Micros) -> bool {
+        let seen = self.seen_since(start).into_iter();
+        let revs: BTreeSet<Rev> = seen.map(|(_, view)| view.system.rev).collect();
+        revs.len() <= 1
     }
 
     /// The peers of another cluster have met nobody of this one.
