@@ -1,7 +1,7 @@
 //! Who is down: a member whose metrics have lapsed and that neither the leader nor two others can
 //! reach. It is a command in the log, so that the grace counts on across leaders.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use ipfs_cluster_protocol::{
@@ -22,25 +22,6 @@ const PROBE_MAX: Duration = Duration::from_secs(5);
 /// Members that probe besides the leader, if there are as many.
 const WITNESSES: usize = 2;
 
-/// What is seen of a member, beside what the state says.
-#[derive(Debug, PartialEq, Eq)]
-enum Look {
-    /// It is up in the state, and not heard.
-    Silent,
-    /// It is down in the state, and heard.
-    Back,
-    AsKnown,
-}
-
-/// Whoever leads hears itself: it is up, also if an earlier leader had lost sight of it.
-fn look(member: &Member, lapsed: &BTreeSet<PeerId>) -> Look {
-    match (member.down_since, lapsed.contains(&member.peer)) {
-        (None, true) => Look::Silent,
-        (Some(_), false) => Look::Back,
-        (None, false) | (Some(_), true) => Look::AsKnown,
-    }
-}
-
 /// Finds out, and says so in the log.
 #[derive(Debug)]
 pub(super) struct Health {
@@ -58,20 +39,22 @@ impl Health {
             |m: &&Member| m.peer != *me && m.down_since.is_none() && !lapsed.contains(&m.peer);
         let witnesses: Vec<&PeerId> = members.iter().filter(able).map(|m| &m.peer).collect();
         for member in members {
-            let command = match look(member, &lapsed) {
-                Look::Silent if !self.answers(&member.peer, &witnesses).await => {
+            // Whoever leads hears itself: it is up, also if an earlier leader had lost sight of it.
+            let silent = lapsed.contains(&member.peer);
+            let command = match (member.down_since, silent) {
+                (None, true) if !self.answers(&member.peer, &witnesses).await => {
                     tracing::warn!(peer = %member.peer, name = member.name, "peer is down");
                     Command::Down {
                         peer: member.peer.clone(),
                     }
                 }
-                Look::Back => {
+                (Some(_), false) => {
                     tracing::info!(peer = %member.peer, name = member.name, "peer is back");
                     Command::Up {
                         peer: member.peer.clone(),
                     }
                 }
-                Look::Silent | Look::AsKnown => continue,
+                _ => continue,
             };
             if self.leader.propose_own(command).await.is_err() {
                 // Leadership is lost or shaky: whoever leads next looks again.
