@@ -12,9 +12,8 @@ use ipfs_cluster_node::{
 };
 use ipfs_cluster_protocol::{
     id::{Cid, LogIndex, PeerId, Rev, Seq},
-    pin::{Pin, PinPhase},
+    pin::Pin,
     state::{Member, StateRead, StoreError, System, check_invariants, query},
-    status::Content,
 };
 
 use crate::{
@@ -30,8 +29,6 @@ const STATUS_EVERY_US: Micros = 50_000;
 const STATE_EVERY_US: Micros = 1_000_000;
 /// Pins read at once.
 const PAGE: usize = 1_000;
-/// Pins that a peer is not done with, of which it is told why.
-const UNDONE_MAX: usize = 1_000;
 /// Entries of the log looked at, from its end.
 const LOG_TAIL: u64 = 64;
 
@@ -53,8 +50,6 @@ pub struct View {
     pub pins: Vec<Pin>,
     /// What its IPFS node has pinned; none when that does not run.
     pub held: Option<BTreeSet<Cid>>,
-    /// What the peer itself says of pins that it is not done with.
-    pub undone: BTreeMap<Seq, String>,
     /// Of every peer's table: its version, and up to where it has seen the state.
     pub tables: BTreeMap<PeerId, (u64, Rev)>,
 }
@@ -205,6 +200,19 @@ impl Observer {
         }
     }
 
+    /// What a peer itself says of a pin: its phase, and why it failed if it did.
+    #[must_use]
+    pub fn says_of(&self, peer: HostId, seq: Seq) -> Option<String> {
+        let handles = self.slots.get(peer.checked_sub(1)?)?.handles()?;
+        handles.cluster.tables().read_own(|own| {
+            let (phase, detail) = own.content().get(seq)?;
+            let why = detail.map_or_else(String::new, |d| {
+                format!(", failed {} times: {}", d.attempts, d.error)
+            });
+            Some(format!("{phase:?}{why}"))
+        })
+    }
+
     /// The consensus of these peers; none if one of them does not run, or recovers.
     #[must_use]
     pub fn statuses(&self, of: &BTreeSet<HostId>) -> Option<BTreeMap<HostId, RaftStatus>> {
@@ -215,20 +223,6 @@ impl Observer {
         });
         statuses.collect()
     }
-}
-
-/// Pins that are neither held nor gone, and why, as far as that is known.
-fn undone(content: &Content) -> BTreeMap<Seq, String> {
-    let phases = PinPhase::ALL.into_iter().filter(|p| *p != PinPhase::Pinned);
-    let seqs = content.page(&phases.collect(), Seq::default(), UNDONE_MAX);
-    let told = seqs.into_iter().filter_map(|seq| {
-        let (phase, detail) = content.get(seq)?;
-        let why = detail.map_or_else(String::new, |d| {
-            format!(", failed {} times: {}", d.attempts, d.error)
-        });
-        Some((seq, format!("{phase:?}{why}")))
-    });
-    told.collect()
 }
 
 /// Where a peer's IPFS node is.
@@ -266,9 +260,7 @@ impl Look {
         view.caught_up =
             !status.recovering && status.leader.is_some() && status.applied == status.last_index;
         view.held = self.held().await;
-        let tables = self.handles.cluster.tables();
-        view.undone = tables.read_own(|own| undone(own.content()));
-        let info = tables.info();
+        let info = self.handles.cluster.tables().info();
         let known = |(peer, table): (PeerId, ipfs_cluster_node::status::TableInfo)| {
             (peer, (table.version, table.as_of))
         };

@@ -102,8 +102,8 @@ impl Run {
             for peer in due {
                 let held = views.get(&peer).and_then(|view| view.held.as_ref());
                 if !held.is_some_and(|held| held.contains(&pin.spec.cid)) {
-                    let undone = views.get(&peer).and_then(|view| view.undone.get(&pin.seq));
-                    let said = undone.map_or("nothing", String::as_str);
+                    let said = self.observer.says_of(peer, pin.seq);
+                    let said = said.as_deref().unwrap_or("nothing");
                     let what = format!(
                         "peer {peer} does not hold pin {} ({}) of {:?}, and says of it: {said}",
                         pin.seq, pin.spec.cid, pin.allocations
