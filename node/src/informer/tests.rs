@@ -288,6 +288,15 @@ impl Peer {
     }
 }
 
+/// Makes them the members of one cluster.
+fn unite(peers: [&mut Peer; 2]) {
+    let members = peers.each_ref().map(|p| p.net.local_peer().clone());
+    let members = members.map(|peer| (peer, Incarnation(1))).into();
+    for peer in peers {
+        peer.unite(&members);
+    }
+}
+
 #[tokio::test]
 async fn room_is_not_offered_twice_to_what_is_still_to_come() {
     let sampler = sampler(&Scripted::new(300), DiskMetric::FreeSpace);
@@ -312,11 +321,7 @@ async fn a_peer_whose_node_hangs_is_heard_of_all_the_same() {
     let mut a = Peer::new(&[]).await;
     let mut b = Peer::new(&[&a]).await;
     b.ipfs.hangs.store(true, Ordering::Relaxed);
-    let members: BTreeMap<PeerId, Incarnation> = [&a, &b]
-        .map(|p| (p.net.local_peer().clone(), Incarnation(1)))
-        .into();
-    a.unite(&members);
-    b.unite(&members);
+    unite([&mut a, &mut b]);
     let peer = b.net.local_peer();
     // What needs no node comes soon, the ping once the node was given its time, room never.
     let heard = async {
@@ -338,11 +343,7 @@ async fn a_peer_whose_node_hangs_is_heard_of_all_the_same() {
 async fn two_peers_hear_of_each_other_soon_and_connect_their_ipfs_nodes() {
     let mut a = Peer::new(&[]).await;
     let mut b = Peer::new(&[&a]).await;
-    let members: BTreeMap<PeerId, Incarnation> = [&a, &b]
-        .map(|p| (p.net.local_peer().clone(), Incarnation(1)))
-        .into();
-    a.unite(&members);
-    b.unite(&members);
+    unite([&mut a, &mut b]);
     // Far sooner than half a TTL: a new connection is reason enough to speak.
     let heard = async {
         for (here, there) in [(&a, &b), (&b, &a)] {
