@@ -147,6 +147,16 @@ pub const DAG_SEEN_MAX: usize = 512 * 1024;
 pub const FILE_AHEAD_MAX: usize = 16;
 /// Blocks written in one go, and their bytes.
 pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
+/// Bytes of a block that shares a file with others (a pack).
+pub const PACKED_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// Bytes and blocks at which a pack takes no more; one batch may go beyond.
+pub const PACK_BYTES: u64 = 16 * 1024 * 1024;
+/// See [`PACK_BYTES`].
+pub const PACK_RECORDS_MAX: usize = 8 * 1024;
+/// Bytes of the list of blocks at the end of a pack.
+pub const PACK_FOOTER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of a pack in all.
+pub const PACK_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes of imported blocks that wait to be written.
 pub const IMPORT_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one frame of the file of pins.
@@ -371,6 +381,15 @@ const _: () = assert!(FILE_LINKS_MAX * (CID_BYTES_MAX + 32) <= BLOCK_BYTES_MAX);
 const _: () =
     assert!(BITSWAP_MESSAGE_BYTES_MAX * BITSWAP_READS_PER_PEER_MAX < BITSWAP_READ_BYTES_MAX);
 const _: () = assert!(BITSWAP_WANTS_MAX * 2 <= BITSWAP_ASKS_PER_PEER_MAX);
+const _: () = assert!(
+    (PACK_RECORDS_MAX + STORE_BATCH_BLOCKS_MAX) * (CID_BYTES_MAX + 9) < PACK_FOOTER_BYTES_MAX
+);
+const _: () = assert!(
+    PACK_BYTES as usize
+        + STORE_BATCH_BLOCKS_MAX * (PACKED_BLOCK_BYTES_MAX + CID_BYTES_MAX + 9)
+        + PACK_FOOTER_BYTES_MAX
+        < PACK_FILE_BYTES_MAX as usize
+);
 const _: () = assert!(BITSWAP_BATCH_BYTES_MAX + BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX < BITSWAP_MESSAGE_BYTES_MAX);
 /// Bytes of one error text in a status table.

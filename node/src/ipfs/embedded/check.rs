@@ -1,4 +1,4 @@
-//! Is everything still there? Blocks are read and compared with their names, a shard at a time; then
+//! Is everything still there? Blocks are read and compared with their names, some at a time; then
 //! each pin is walked. What is corrupt or missing is fetched anew from whoever has it.
 //!
 //! A whole round takes the time that the configuration gives it, however many blocks there are, and
@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use ipfs_cluster_protocol::id::Cid;
 use tokio::time::{sleep, timeout};
 
-use super::{Embedded, dag::Source, pins::Reach};
+use super::{Embedded, dag::Source, pins::Reach, store::Portion};
 use crate::ipfs::{Checked, IpfsError, IpfsStream};
 
 /// How long a block may take to be fetched anew.
@@ -26,10 +26,10 @@ const PAUSE: Duration = Duration::from_secs(60);
 impl Embedded {
     /// Reads every block there is. Those that are corrupt are moved aside.
     pub(super) async fn verify_all(&self) -> Result<IpfsStream<Checked>, IpfsError> {
-        let (store, shards) = (self.store.clone(), self.store.shards().await?);
-        let checked = stream::iter(shards).then(move |shard| {
+        let (store, portions) = (self.store.clone(), self.store.portions().await?);
+        let checked = stream::iter(portions).then(move |portion| {
             let store = store.clone();
-            async move { store.verify(shard).await }
+            async move { store.verify(portion).await }
         });
         let told = checked.map_err(IpfsError::from).map_ok(|found| {
             let corrupt = found.corrupt.into_iter().map(Checked::Corrupt);
@@ -45,10 +45,10 @@ impl Embedded {
 
     /// Names every block there is.
     pub(super) async fn list_blocks(&self) -> Result<IpfsStream<Cid>, IpfsError> {
-        let (store, shards) = (self.store.clone(), self.store.shards().await?);
-        let listed = stream::iter(shards).then(move |shard| {
+        let (store, portions) = (self.store.clone(), self.store.portions().await?);
+        let listed = stream::iter(portions).then(move |portion| {
             let store = store.clone();
-            async move { store.list(shard).await }
+            async move { store.list(portion).await }
         });
         let named = listed
             .map_err(IpfsError::from)
@@ -75,9 +75,9 @@ impl Embedded {
         Ok(())
     }
 
-    /// Checks the blocks of a shard, and fetches those that were corrupt.
-    async fn check_shard(&self, shard: String) -> Result<(), IpfsError> {
-        for cid in self.store.verify(shard).await?.corrupt {
+    /// Checks the blocks of a portion, and fetches those that were corrupt.
+    async fn check_portion(&self, portion: Portion) -> Result<(), IpfsError> {
+        for cid in self.store.verify(portion).await?.corrupt {
             let session = self.bitswap.keeping_session();
             match timeout(FETCH_TIMEOUT, session.get(&cid)).await {
                 Ok(Ok(_)) => {
@@ -113,12 +113,12 @@ async fn one_round(node: &Weak<Embedded>, round: Duration, skip: u32) -> Result<
         node.upgrade()
             .ok_or_else(|| IpfsError::Unreachable(String::new()))
     };
-    let mut shards = alive()?.store.shards().await?;
-    let steps = u32::try_from(shards.len()).unwrap_or(u32::MAX).max(1);
-    shards.drain(..usize::try_from(skip % steps).unwrap_or_default());
-    for shard in shards {
+    let mut portions = alive()?.store.portions().await?;
+    let steps = u32::try_from(portions.len()).unwrap_or(u32::MAX).max(1);
+    portions.drain(..usize::try_from(skip % steps).unwrap_or_default());
+    for portion in portions {
         sleep(round / 2 / steps).await;
-        alive()?.check_shard(shard).await?;
+        alive()?.check_portion(portion).await?;
     }
     let pins = alive()?.pins.len();
     let pages = u32::try_from(pins.div_ceil(PAGE))

@@ -12,7 +12,11 @@
 //! It has its own swarm: IPFS is open, the cluster's swarm is behind the secret. Members tell each
 //! other its addresses; [`Embedded::connect_to`] keeps them connected.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipfs_cluster_protocol::id::PeerId;
 use parking_lot::Mutex;
@@ -46,7 +50,9 @@ use store::Store;
 /// How long one block may take where the caller gave no time.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The number in the folder's `format` file.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
+/// Of a store without packs, which is one with none yet.
+const FORMAT_BEFORE: &str = "1";
 /// Bytes of the small files in the folder.
 const SMALL_FILE: u64 = 64 * 1024;
 
@@ -194,44 +200,52 @@ pub async fn start(config: EmbeddedConfig, env: &Env) -> Result<Arc<Embedded>, E
     Ok(node)
 }
 
+fn folder_error(path: &Path, error: &std::io::Error) -> EmbeddedError {
+    EmbeddedError::Folder {
+        path: path.to_path_buf(),
+        text: error.to_string(),
+    }
+}
+
 /// Takes the folder, checks its format, and reads its key; makes what is missing.
 fn open_folder(disk: &dyn Disk, folder: PathBuf) -> Result<(Vec<u8>, FolderLock), EmbeddedError> {
-    let error = |path: &PathBuf, e: &std::io::Error| EmbeddedError::Folder {
-        path: path.clone(),
-        text: e.to_string(),
-    };
-    disk.create_dir_all(&folder)
-        .map_err(|e| error(&folder, &e))?;
+    let made = disk.create_dir_all(&folder);
+    made.map_err(|e| folder_error(&folder, &e))?;
     let lock = disk
         .lock(&folder.join("lock"))
         .map_err(|e| match e.kind() {
             std::io::ErrorKind::WouldBlock => EmbeddedError::InUse(folder.clone()),
-            _ => error(&folder, &e),
+            _ => folder_error(&folder, &e),
         })?;
-    let format = folder.join("format");
-    if disk.exists(&format) {
-        let found = disk
-            .read(&format, SMALL_FILE)
-            .map_err(|e| error(&format, &e))?;
-        let found = String::from_utf8_lossy(&found).trim().to_string();
-        if found != FORMAT {
-            let path = folder;
-            return Err(EmbeddedError::Format { path, found });
-        }
-    } else {
-        let written = disk.write_atomic(&format, FORMAT.as_bytes());
-        written.map_err(|e| error(&format, &e))?;
-    }
+    claim_format(disk, &folder)?;
     let path = folder.join("key");
+    let failed = |e| folder_error(&path, &e);
     let key = if disk.exists(&path) {
-        disk.read(&path, SMALL_FILE).map_err(|e| error(&path, &e))?
+        disk.read(&path, SMALL_FILE).map_err(failed)?
     } else {
         let key = net::new_key()?;
-        disk.write_atomic(&path, &key)
-            .map_err(|e| error(&path, &e))?;
+        disk.write_atomic(&path, &key).map_err(failed)?;
         key
     };
     Ok((key, FolderLock(lock)))
+}
+
+/// Makes the folder one of this version's format, unless a newer version has written it.
+fn claim_format(disk: &dyn Disk, folder: &Path) -> Result<(), EmbeddedError> {
+    let path = folder.join("format");
+    let failed = |e| folder_error(&path, &e);
+    if disk.exists(&path) {
+        let found = disk.read(&path, SMALL_FILE).map_err(failed)?;
+        let found = String::from_utf8_lossy(&found).trim().to_string();
+        if found == FORMAT {
+            return Ok(());
+        }
+        if found != FORMAT_BEFORE {
+            let path = folder.to_path_buf();
+            return Err(EmbeddedError::Format { path, found });
+        }
+    }
+    disk.write_atomic(&path, FORMAT.as_bytes()).map_err(failed)
 }
 
 impl Embedded {

@@ -150,7 +150,7 @@ async fn a_block_that_cannot_be_kept_is_an_error() {
     nodes[1].store.put(all.clone()).await.unwrap();
     connect(&nodes[0], &nodes[1]);
     let dir = nodes[0]._dir.path();
-    std::fs::remove_dir_all(dir.join("tmp")).unwrap();
+    std::fs::remove_dir_all(dir.join("packs")).unwrap();
     let session = nodes[0].bitswap.keeping_session();
     let error = session.get(&all[0].0).await.unwrap_err();
     assert!(

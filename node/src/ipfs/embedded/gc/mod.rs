@@ -1,4 +1,4 @@
-//! Garbage collection: marks what the pins hold, then removes the rest, shard by shard.
+//! Garbage collection: marks what the pins hold, then removes the rest, portion by portion.
 //!
 //! Adds, pins and reads go on meanwhile: marking reads as any reader does, and removing takes a lane
 //! for a few blocks at a time. What may be needed by an add or a pin under way is left alone (see
@@ -26,6 +26,7 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 use super::{
     Embedded,
     pins::Reach,
+    store::Portion,
     touched::{Collecting, Key, key_of},
 };
 use crate::ipfs::{IpfsError, IpfsStream};
@@ -69,7 +70,7 @@ impl Marks {
 /// A collection that has marked and now removes.
 struct Sweep {
     marks: Arc<HashSet<Key>>,
-    shards: Vec<String>,
+    portions: Vec<Portion>,
     removed: Vec<Cid>,
     /// Held until the end.
     _collecting: Collecting,
@@ -101,7 +102,7 @@ impl Embedded {
         tracing::info!(blocks = marks.len(), took = ?begun.elapsed(), "marked what the pins hold");
         let sweep = Sweep {
             marks: Arc::new(marks),
-            shards: self.store.shards().await?,
+            portions: self.store.portions().await?,
             removed: Vec::new(),
             _collecting: collecting,
             _alone: alone,
@@ -115,8 +116,8 @@ impl Embedded {
                     if let Some(cid) = sweep.removed.pop() {
                         return Some((Ok(cid), Some(sweep)));
                     }
-                    let shard = sweep.shards.pop()?;
-                    match store.sweep(shard, sweep.marks.clone()).await {
+                    let portion = sweep.portions.pop()?;
+                    match store.sweep(portion, sweep.marks.clone()).await {
                         Ok(removed) => sweep.removed = removed,
                         Err(error) => return Some((Err(error.into()), None)),
                     }

@@ -1,4 +1,4 @@
-//! Blocks as files: the blocking half of the store.
+//! Large blocks, each a file.
 //!
 //! `blocks/<shard>/<name>` holds one block; the name is its multihash in base32, the shard its last
 //! two characters but one. A block is written under `tmp/`, synced, then renamed, so a file with a
@@ -76,6 +76,11 @@ impl Files {
         self.root.join("blocks")
     }
 
+    /// The folder of a lane's packs.
+    pub(super) fn packs(&self, lane: usize) -> PathBuf {
+        self.root.join("packs").join(lane.to_string())
+    }
+
     fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -144,12 +149,12 @@ impl Files {
         Ok(list.into_iter().filter_map(block).collect())
     }
 
-    /// Removes a block.
-    pub(super) fn remove(&self, block: &StoredBlock) -> Result<(), StoreError> {
+    /// Removes a block; true, even where it was not there.
+    pub(super) fn remove(&self, block: &StoredBlock) -> Result<bool, StoreError> {
         let path = self.place(&block.cid).path;
         match self.disk.remove_file(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, &e)),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => Ok(true),
         }
     }
 
@@ -311,27 +316,25 @@ impl Files {
     /// Takes a file that is not its block out of the way, so that the block can be had again, and
     /// keeps it for whoever wants to know. Gives the bytes by which the store shrank.
     pub(super) fn quarantine(&self, cid: &Cid) -> Result<u64, StoreError> {
-        let place = self.place(cid);
+        let (place, to) = (self.place(cid), self.aside(cid)?);
         let len = self.len(cid)?.unwrap_or(0);
-        let dir = self.root.join("corrupt");
-        let made = self.disk.create_dir_all(&dir);
-        made.map_err(|e| StoreError::io(&dir, &e))?;
-        let to = dir.join(place.path.file_name().unwrap_or_default());
         let moved = self.disk.rename(&place.path, &to);
         moved.map_err(|e| StoreError::io(&place.path, &e))?;
         Ok(len)
     }
-}
 
-impl StoreError {
-    pub(super) fn io(path: &Path, error: &io::Error) -> Self {
-        let (path, text) = (path.to_path_buf(), error.to_string());
-        match error.kind() {
-            // A limit of the process on the size of its files counts as a full disk.
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                Self::NoRoom { path, text }
-            }
-            _ => Self::Io { path, text },
-        }
+    /// Keeps bytes that are not the block they were stored as.
+    pub(super) fn keep_aside(&self, cid: &Cid, data: &[u8]) -> Result<(), StoreError> {
+        let to = self.aside(cid)?;
+        let written = self.disk.write_atomic(&to, data);
+        written.map_err(|e| StoreError::io(&to, &e))
+    }
+
+    /// Where what is not its block goes.
+    fn aside(&self, cid: &Cid) -> Result<PathBuf, StoreError> {
+        let dir = self.root.join("corrupt");
+        let made = self.disk.create_dir_all(&dir);
+        made.map_err(|e| StoreError::io(&dir, &e))?;
+        Ok(dir.join(self.place(cid).path.file_name().unwrap_or_default()))
     }
 }

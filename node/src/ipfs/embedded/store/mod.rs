@@ -1,11 +1,12 @@
 //! The blockstore: durable blocks, checked whenever they are read.
 //!
-//! Nothing is kept in memory per block. Writes go through four lanes, each the owner of its share of
-//! the shards, so that many syncs are in flight at a time; reads have lanes of their own and never
-//! wait for a sync.
+//! Large blocks are files by themselves ([`files`]), of which nothing is kept in memory; small ones
+//! share files ([`packs`]): a file, its name and its two syncs would cost more than their bytes. Writes
+//! go through four lanes, each the owner of its share of the blocks, so that many syncs are in flight
+//! at a time; reads have lanes of their own and never wait for a sync.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::PathBuf,
     sync::{
@@ -16,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use ipfs_cluster_protocol::{
     content::hash::{inlined, verify},
     id::Cid,
@@ -28,83 +29,29 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::env::{Env, Lane, LaneClosed};
+use crate::env::{Env, Lane};
 
+mod error;
 mod files;
+mod packs;
+mod portions;
 #[cfg(test)]
 mod tests;
 
-use super::touched::{Key, Touched};
-use files::{Files, LaneState, StoredBlock};
+use super::touched::{Key, Touched, key_of};
+pub use error::StoreError;
+use files::{Files, LaneState};
+use packs::{Packs, packed};
+pub(super) use portions::Portion;
 
+/// Part of the format: `packs/<lane>` holds what belongs to that lane.
 const WRITE_LANES: usize = 4;
 const READ_LANES: usize = 2;
-/// Blocks removed before the lane is given to others.
-const SWEEP_BLOCKS: usize = 64;
 /// After so long the blocks are counted again when that failed, and at most so long after the last time.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// After so long a disk that was full is tried again.
 const REFUSED: Duration = Duration::from_secs(60);
-
-/// Why a block could not be stored or read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The disk said no.
-    #[error("{}: {text}", path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// The disk's words.
-        text: String,
-    },
-    /// The disk has no room, whatever the configured maximum says.
-    #[error(
-        "the disk of the IPFS store is full ({}: {text}): free some of it; until then this peer \
-         takes no new pins",
-        path.display()
-    )]
-    NoRoom {
-        /// Which file.
-        path: PathBuf,
-        /// The disk's words.
-        text: String,
-    },
-    /// The configured maximum is reached.
-    #[error("the IPFS store is full: {used} bytes used of {max}, {incoming} more do not fit")]
-    Full {
-        /// Bytes held.
-        used: u64,
-        /// Bytes allowed.
-        max: u64,
-        /// Bytes that were to come.
-        incoming: u64,
-    },
-    /// A file no longer holds its block. It was moved aside.
-    #[error("block {cid} was corrupt on disk and was moved aside ({})", path.display())]
-    Corrupt {
-        /// The block.
-        cid: Cid,
-        /// Its file.
-        path: PathBuf,
-    },
-    /// The node shuts down.
-    #[error("the IPFS store is closed")]
-    Closed,
-}
-
-impl From<LaneClosed> for StoreError {
-    fn from(_: LaneClosed) -> Self {
-        Self::Closed
-    }
-}
-
-/// What a look at blocks found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Verified {
-    pub(super) whole: u64,
-    pub(super) corrupt: Vec<Cid>,
-}
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
@@ -112,7 +59,7 @@ pub(super) struct Store(Arc<Inner>);
 
 struct Inner {
     files: Files,
-    write: Vec<(Lane, Arc<Mutex<LaneState>>)>,
+    write: Vec<Arc<Writer>>,
     read: Vec<Lane>,
     /// Spreads reads over their lanes.
     reads: AtomicUsize,
@@ -129,6 +76,13 @@ struct Inner {
     settled: watch::Sender<bool>,
 }
 
+/// A lane that writes, and its share of the blocks.
+struct Writer {
+    lane: Lane,
+    folders: Mutex<LaneState>,
+    packs: Packs,
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
@@ -140,8 +94,11 @@ impl Store {
     pub(super) async fn open(root: PathBuf, max: u64, env: &Env) -> Result<Self, StoreError> {
         let files = Files::new(env.disk.clone(), root);
         let write = (0..WRITE_LANES).map(|n| {
-            let lane = env.lanes.lane(&format!("ipfs-write-{n}"));
-            (lane, Arc::new(Mutex::new(LaneState::default())))
+            Arc::new(Writer {
+                lane: env.lanes.lane(&format!("ipfs-write-{n}")),
+                folders: Mutex::default(),
+                packs: Packs::new(env.disk.clone(), files.packs(n)),
+            })
         });
         let read = (0..READ_LANES).map(|n| env.lanes.lane(&format!("ipfs-read-{n}")));
         let store = Self(Arc::new(Inner {
@@ -157,6 +114,13 @@ impl Store {
             settled: watch::channel(false).0,
         }));
         store.reader().run(move || files.prepare()).await??;
+        let loading = store.0.write.iter().map(|writer| {
+            let of = writer.clone();
+            writer.lane.run(move || of.packs.load())
+        });
+        for bytes in join_all(loading).await {
+            store.0.used.fetch_add(bytes??, Ordering::Relaxed);
+        }
         Ok(store)
     }
 
@@ -165,9 +129,9 @@ impl Store {
         let files = self.0.files.clone();
         let shards = self.reader().run(move || files.shards()).await??;
         for shard in shards {
-            let (lane, state) = &self.0.write[lane_of(&shard)];
-            let (files, state) = (self.0.files.clone(), state.clone());
-            let settle = lane.run(move || files.settle(&mut state.lock(), shard));
+            let writer = self.0.write[lane_of(&shard)].clone();
+            let (lane, files) = (writer.lane.clone(), self.0.files.clone());
+            let settle = lane.run(move || files.settle(&mut writer.folders.lock(), shard));
             self.0.used.fetch_add(settle.await??, Ordering::Relaxed);
         }
         self.0.settled.send_replace(true);
@@ -275,15 +239,27 @@ impl Store {
     }
 
     async fn write(&self, n: usize, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
-        let (lane, state) = &self.0.write[n];
-        let (inner, state) = (self.0.clone(), state.clone());
-        let write = lane.run(move || {
-            let mut state = state.lock();
-            for batch in blocks.chunks(STORE_BATCH_BLOCKS_MAX) {
-                let grown = |bytes| {
-                    inner.used.fetch_add(bytes, Ordering::Relaxed);
-                };
-                inner.files.write(n, &mut state, batch, &grown)?;
+        let (inner, writer) = (self.0.clone(), self.0.write[n].clone());
+        let write = self.0.write[n].lane.run(move || {
+            let grown = |bytes| {
+                inner.used.fetch_add(bytes, Ordering::Relaxed);
+            };
+            let (mut small, mut large) = (vec![], vec![]);
+            for (cid, data) in blocks {
+                match packed(&cid, &data) {
+                    // One that is a file already, as all were in earlier versions, stays one.
+                    Some(key) if inner.files.len(&cid)? != Some(data.len() as u64) => {
+                        small.push((key, cid, data));
+                    }
+                    Some(_) | None => large.push((cid, data)),
+                }
+            }
+            for batch in small.chunks(STORE_BATCH_BLOCKS_MAX) {
+                grown(writer.packs.write(batch)?);
+            }
+            for batch in large.chunks(STORE_BATCH_BLOCKS_MAX) {
+                let mut folders = writer.folders.lock();
+                inner.files.write(n, &mut folders, batch, &grown)?;
             }
             Ok(())
         });
@@ -295,9 +271,9 @@ impl Store {
         if let Some(data) = inlined(cid) {
             return Ok(Some(Bytes::copy_from_slice(data)));
         }
-        let (files, cid) = (self.0.files.clone(), *cid);
+        let (inner, cid) = (self.0.clone(), *cid);
         let read = self.reader().run(move || {
-            let data = files.read(&cid)?;
+            let data = inner.read(&cid)?;
             let good = data.as_ref().is_none_or(|d| verify(&cid, d).is_ok());
             Ok::<_, StoreError>(good.then_some(data))
         });
@@ -309,99 +285,52 @@ impl Store {
 
     /// In the lane that writes the block: it may have been written anew meanwhile.
     async fn move_aside(&self, cid: Cid) -> Result<Option<Bytes>, StoreError> {
-        let place = self.0.files.place(&cid);
-        let (lane, _) = &self.0.write[lane_of(&place.shard)];
-        let inner = self.0.clone();
-        let moved = lane.run(move || {
-            if let Some(data) = inner.files.read(&cid)? {
-                if verify(&cid, &data).is_ok() {
-                    return Ok(Some(data));
-                }
-                let gone = inner.files.quarantine(&cid)?;
-                let less = |used: u64| Some(used.saturating_sub(gone));
-                let (order, load) = (Ordering::Relaxed, Ordering::Relaxed);
-                let _ = inner.used.fetch_update(order, load, less);
+        let (inner, n) = (self.0.clone(), self.0.lane(&cid));
+        let moved = self.0.write[n].lane.run(move || {
+            let Some(data) = inner.read(&cid)? else {
+                return Ok(None);
+            };
+            if verify(&cid, &data).is_ok() {
+                return Ok(Some(data));
             }
-            Err(StoreError::Corrupt {
-                cid,
-                path: place.path,
-            })
+            let packs = &inner.write[n].packs;
+            let key = key_of(&cid).filter(|key| packs.len(key).is_some());
+            let (path, gone) = match key {
+                Some(key) => {
+                    let path = packs.path_of(&key);
+                    inner.files.keep_aside(&cid, &data)?;
+                    (path, packs.quarantine(&key, &cid))
+                }
+                None => (inner.files.place(&cid).path, inner.files.quarantine(&cid)?),
+            };
+            inner.shrunk(gone);
+            Err(StoreError::Corrupt { cid, path })
         });
         moved.await?
     }
 
     /// The lengths of the blocks that are here.
     pub(super) async fn lens(&self, cids: Vec<Cid>) -> Result<Vec<Option<u64>>, StoreError> {
-        let files = self.0.files.clone();
-        let len = move |cid: &Cid| match inlined(cid) {
-            Some(data) => Ok(Some(data.len() as u64)),
-            None => files.len(cid),
-        };
-        let all = self.reader().run(move || cids.iter().map(len).collect());
-        all.await?
+        let inner = self.0.clone();
+        let all = move || cids.iter().map(|cid| inner.len(cid)).collect();
+        self.reader().run(all).await?
     }
 
-    /// The file of a block.
+    /// Loses a block, as a damaged disk does.
     #[cfg(test)]
-    pub(super) fn path(&self, cid: &Cid) -> PathBuf {
-        self.0.files.place(cid).path
-    }
-
-    /// Shards there are.
-    pub(super) async fn shards(&self) -> Result<Vec<String>, StoreError> {
-        let files = self.0.files.clone();
-        self.reader().run(move || files.shards()).await?
-    }
-
-    /// Removes the blocks of a shard that are neither marked nor kept; names them.
-    pub(super) async fn sweep(
-        &self,
-        shard: String,
-        marks: Arc<HashSet<Key>>,
-    ) -> Result<Vec<Cid>, StoreError> {
-        let (files, name) = (self.0.files.clone(), shard.clone());
-        let unmarked = self.reader().run(move || {
-            let mut found = files.blocks_of(&name)?;
-            found.retain(|block| !marks.contains(&block.key));
-            Ok::<_, StoreError>(found)
-        });
-        let unmarked = unmarked.await??;
-        let (lane, _) = &self.0.write[lane_of(&shard)];
-        let mut removed = Vec::new();
-        for batch in unmarked.chunks(SWEEP_BLOCKS) {
-            let (inner, batch) = (self.0.clone(), batch.to_vec());
-            removed.extend(lane.run(move || inner.remove(batch)).await??);
-        }
-        Ok(removed)
-    }
-
-    /// Names the blocks of a shard, as plain bytes.
-    pub(super) async fn list(&self, shard: String) -> Result<Vec<Cid>, StoreError> {
-        let files = self.0.files.clone();
-        let blocks = self.reader().run(move || files.blocks_of(&shard)).await??;
-        Ok(blocks.into_iter().map(|block| block.cid).collect())
-    }
-
-    /// Reads the blocks of a shard. What is corrupt is moved aside.
-    pub(super) async fn verify(&self, shard: String) -> Result<Verified, StoreError> {
-        let mut found = Verified::default();
-        for cid in self.list(shard).await? {
-            match self.get(&cid).await {
-                Ok(Some(_)) => found.whole += 1,
-                // Removed since the folder was read.
-                Ok(None) => {}
-                Err(StoreError::Corrupt { cid, .. }) => found.corrupt.push(cid),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
+    pub(super) fn lose(&self, cid: &Cid) {
+        let Some(key) = key_of(cid) else { return };
+        let (cid, len) = (*cid, 0);
+        let block = files::StoredBlock { key, cid, len };
+        self.0.write[self.0.lane(&cid)].packs.forget(&block);
+        let _ = self.0.files.remove(&block);
     }
 
     /// Resolves when what runs in the lanes has run.
     pub(super) async fn drain(&self) {
-        let lanes = self.0.write.iter().map(|(lane, _)| lane.run(|| ()));
+        let lanes = self.0.write.iter().map(|writer| writer.lane.run(|| ()));
         // A closed lane runs nothing any more.
-        let _ = futures::future::join_all(lanes).await;
+        let _ = join_all(lanes).await;
     }
 
     fn reader(&self) -> &Lane {
@@ -411,21 +340,36 @@ impl Store {
 }
 
 impl Inner {
-    /// Removes blocks unless they are kept. To be called in their lane.
-    fn remove(&self, blocks: Vec<StoredBlock>) -> Result<Vec<Cid>, StoreError> {
-        let mut removed = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let gone = self
-                .touched
-                .unless_kept(&block.key, || self.files.remove(&block));
-            if gone.transpose()?.is_some() {
-                let less = |used: u64| Some(used.saturating_sub(block.len));
-                let (order, load) = (Ordering::Relaxed, Ordering::Relaxed);
-                let _ = self.used.fetch_update(order, load, less);
-                removed.push(block.cid);
-            }
+    /// The lane that owns a block.
+    fn lane(&self, cid: &Cid) -> usize {
+        lane_of(&self.files.place(cid).shard)
+    }
+
+    fn len(&self, cid: &Cid) -> Result<Option<u64>, StoreError> {
+        if let Some(data) = inlined(cid) {
+            return Ok(Some(data.len() as u64));
         }
-        Ok(removed)
+        let packs = &self.write[self.lane(cid)].packs;
+        match key_of(cid).and_then(|key| packs.len(&key)) {
+            Some(len) => Ok(Some(len)),
+            None => self.files.len(cid),
+        }
+    }
+
+    /// A block's bytes, unchecked.
+    fn read(&self, cid: &Cid) -> Result<Option<Bytes>, StoreError> {
+        let packs = &self.write[self.lane(cid)].packs;
+        let small = key_of(cid).map(|key| packs.read(&key)).transpose()?;
+        match small.flatten() {
+            Some(data) => Ok(Some(data)),
+            None => self.files.read(cid),
+        }
+    }
+
+    fn shrunk(&self, bytes: u64) {
+        let less = |used: u64| Some(used.saturating_sub(bytes));
+        let (order, load) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.used.fetch_update(order, load, less);
     }
 }
 
