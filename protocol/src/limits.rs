@@ -143,6 +143,8 @@ pub const DAG_FETCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const DAG_PENDING_MAX: usize = 1024 * 1024;
 /// Inner nodes of one DAG remembered as seen; further ones are visited each time they are linked.
 pub const DAG_SEEN_MAX: usize = 512 * 1024;
+/// Missing or corrupt blocks told of one pin.
+pub const BAD_BLOCKS_MAX: usize = 1024;
 /// Leaves of a file read ahead of its reader.
 pub const FILE_AHEAD_MAX: usize = 16;
 /// Blocks written in one go, and their bytes.

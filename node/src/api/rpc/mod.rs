@@ -12,6 +12,7 @@ mod import;
 mod listing;
 mod pins;
 mod swarm;
+mod verify;
 
 use std::{sync::Arc, time::Instant};
 
@@ -72,6 +73,7 @@ enum Own {
     PinRm,
     PinLs,
     PinUpdate,
+    PinVerify,
     RepoGc,
     SwarmConnect,
 }
@@ -84,6 +86,7 @@ fn own(path: &str) -> Option<Own> {
         "pin/rm" => Own::PinRm,
         "pin/ls" => Own::PinLs,
         "pin/update" => Own::PinUpdate,
+        "pin/verify" => Own::PinVerify,
         "repo/gc" => Own::RepoGc,
         "swarm/connect" => Own::SwarmConnect,
         _ => return None,
@@ -130,6 +133,7 @@ impl RpcSite {
             Own::PinRm => pins::rm(&self.shared, &query).await,
             Own::PinLs => listing::ls(&self.node, &query).await,
             Own::PinUpdate => pins::update(&self.shared, &query).await,
+            Own::PinVerify => verify::verify(&self.node, &query),
             Own::RepoGc => repo::gc_of_node(&self.shared, &query).await,
             Own::SwarmConnect => swarm::connect(&self.shared, &query).await,
         };

@@ -117,6 +117,30 @@ async fn what_is_added_is_pinned_here_and_not_by_the_cluster() {
 }
 
 #[tokio::test]
+async fn pins_that_lack_blocks_are_told_with_what_they_lack() {
+    let own = start(false).await;
+    let files: &[(&str, Option<&[u8]>)] = &[("d/a", Some(b"one")), ("d/b", Some(b"two"))];
+    let added = lines(&own.upload("add", files).await);
+    let [leaf, root] = [0, 2].map(|n| added[n]["Hash"].as_str().unwrap().to_owned());
+    let other = lines(&own.upload("add", &[("c", Some(b"three"))]).await);
+    let other = other[0]["Hash"].as_str().unwrap().to_owned();
+    assert_eq!(own.post("pin/verify").await.text, "");
+    let mut all = lines(&own.post("pin/verify?verbose=true").await);
+    all.sort_by_key(|line| line["Cid"] != root.as_str());
+    let whole = |cid: &str| json!({"Cid": cid, "Ok": true});
+    assert_eq!(all, [whole(&root), whole(&other)]);
+
+    own.node.lose(&leaf.parse().unwrap());
+    let why = format!("block {leaf} is missing");
+    let lacks = json!({"Cid": root, "BadNodes": [{"Cid": leaf, "Err": why}]});
+    assert_eq!(lines(&own.post("pin/verify").await), [lacks]);
+    let quiet = lines(&own.post("pin/verify?quiet=true").await);
+    assert_eq!(quiet, [json!({"Cid": root})]);
+    let both = own.post("pin/verify?quiet=true&verbose=true").await;
+    assert_eq!(both.status, 500);
+}
+
+#[tokio::test]
 async fn pins_are_made_moved_and_taken_away() {
     let own = start(false).await;
     let put = own.upload("block/put", &[("a", Some(b"a block"))]).await;

@@ -36,11 +36,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod whole;
 
 pub use net::NetError;
 pub(crate) use node::NamedPin;
 pub use pins::PinsError;
 pub use store::StoreError;
+pub use whole::{BadBlock, CheckedPin};
 
 use bitswap::Bitswap;
 use net::Net;

@@ -181,7 +181,8 @@ impl Embedded {
         }
     }
 
-    async fn children(&self, cid: Cid) -> Result<Vec<Cid>, String> {
+    /// What a block links to, from the disk alone.
+    pub(super) async fn children(&self, cid: Cid) -> Result<Vec<Cid>, String> {
         let block = self.store.get(&cid).await.map_err(|e| e.to_string())?;
         let block = block.ok_or_else(|| format!("block {cid} is missing"))?;
         match links(&cid, &block) {

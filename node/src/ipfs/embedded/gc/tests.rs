@@ -125,7 +125,7 @@ async fn a_pin_that_is_not_whole_stops_the_collection() {
     pin(&a, file, PinMode::Recursive).await;
     // As after a damaged disk: the block below the root is gone.
     let root = Node::decode(&a.block_get(file).await.unwrap()).unwrap();
-    a.store.lose(&root.links[0].cid);
+    a.lose(&root.links[0].cid);
     let error = collect(&a).await.unwrap_err().to_string();
     assert!(
         error.contains(&file.to_string()) && error.contains("missing"),

@@ -44,7 +44,11 @@ impl Store {
             let numbers = writer.packs.numbers().into_iter();
             numbers.map(move |number| Portion::Pack(lane, number))
         });
-        Ok(shards.into_iter().map(Portion::Shard).chain(packs).collect())
+        Ok(shards
+            .into_iter()
+            .map(Portion::Shard)
+            .chain(packs)
+            .collect())
     }
 
     /// Removes the blocks of a portion that are neither marked nor kept; names them.

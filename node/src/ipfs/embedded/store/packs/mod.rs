@@ -157,10 +157,13 @@ impl Packs {
             );
         }
         let mut index = self.index.write();
-        index.packs.insert(number, Pack {
-            end: found.end,
-            ..Pack::default()
-        });
+        index.packs.insert(
+            number,
+            Pack {
+                end: found.end,
+                ..Pack::default()
+            },
+        );
         for entry in &found.entries {
             if let Some(key) = key(&entry.name.to_bytes()) {
                 index.insert(number, key, entry);

@@ -1,13 +1,10 @@
 //! Blocks that go, and the packs they leave behind.
 
-use ipfs_cluster_protocol::{
-    id::Cid,
-    limits::STORE_BATCH_BLOCKS_MAX,
-};
+use ipfs_cluster_protocol::{id::Cid, limits::STORE_BATCH_BLOCKS_MAX};
 
 use super::{
-    super::files::StoredBlock,
-    Contents, Entry, Key, OpenMode, Packs, StoreError, contents, key, write::Record,
+    super::files::StoredBlock, Contents, Entry, Key, OpenMode, Packs, StoreError, contents, key,
+    write::Record,
 };
 
 /// A pack is moved when one of so many bytes in it is of no use.

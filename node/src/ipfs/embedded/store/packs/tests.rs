@@ -88,7 +88,10 @@ fn blocks_come_back_and_the_last_pack_goes_on() {
 fn more_than_a_pack() -> Vec<Block> {
     let n = PACK_BYTES / PACKED_BLOCK_BYTES_MAX as u64 - 250;
     let mut all = blocks(250, PACKED_BLOCK_BYTES_MAX);
-    all.extend(blocks(u8::try_from(n).unwrap() + 20, PACKED_BLOCK_BYTES_MAX - 1));
+    all.extend(blocks(
+        u8::try_from(n).unwrap() + 20,
+        PACKED_BLOCK_BYTES_MAX - 1,
+    ));
     all
 }
 
@@ -116,7 +119,10 @@ fn a_full_pack_is_closed_and_what_was_forgotten_stays_forgotten() {
     let pack = fs::read(&path).unwrap();
     fs::write(&path, &pack[..pack.len() - 1]).unwrap();
     has(&load(dir.path()), &all);
-    assert_eq!(fs::read(&path).unwrap()[..pack.len() - 1], pack[..pack.len() - 1]);
+    assert_eq!(
+        fs::read(&path).unwrap()[..pack.len() - 1],
+        pack[..pack.len() - 1]
+    );
     has(&load(dir.path()), &all);
 }
 
@@ -177,7 +183,10 @@ fn a_disk_that_fails_is_told_and_loses_nothing_that_was_acknowledged() {
     packs.write(&all[..3]).unwrap();
     broken.store(true, Ordering::SeqCst);
     for _ in 0..5 {
-        assert!(matches!(packs.write(&all[3..6]), Err(StoreError::Io { .. })));
+        assert!(matches!(
+            packs.write(&all[3..6]),
+            Err(StoreError::Io { .. })
+        ));
     }
     assert_eq!(files(&dir).len(), 1, "packs for nothing are left");
     broken.store(false, Ordering::SeqCst);
@@ -200,7 +209,11 @@ fn damaged_packs_never_panic_nor_give_up_a_block_that_is_whole() {
     let closed = [records.clone(), footer(&found.entries).unwrap()].concat();
     let mut rng = StdRng::seed_from_u64(7);
     for round in 0..400 {
-        let mut pack = if round % 2 == 0 { records.clone() } else { closed.clone() };
+        let mut pack = if round % 2 == 0 {
+            records.clone()
+        } else {
+            closed.clone()
+        };
         let at = rng.random_range(0..pack.len());
         match rng.random_range(0..3) {
             0 => pack[at] ^= 1 << rng.random_range(0..8),

@@ -53,7 +53,12 @@ impl Packs {
             None => self.begin()?,
         };
         let open = slot.insert(open);
-        let start = self.index.read().packs.get(&open.number).map_or(0, |p| p.end);
+        let start = self
+            .index
+            .read()
+            .packs
+            .get(&open.number)
+            .map_or(0, |p| p.end);
         let written = self.write_records(open, start, records);
         let (number, full) = match written {
             Ok(end) => {
@@ -111,7 +116,9 @@ impl Packs {
         let (mut out, mut entries) = (Vec::with_capacity(bytes), vec![]);
         for record in records {
             let at = push_record(&mut out, &record.name, &record.data);
-            let at = at.and_then(|at| at.checked_add(start)).ok_or_else(too_long)?;
+            let at = at
+                .and_then(|at| at.checked_add(start))
+                .ok_or_else(too_long)?;
             entries.push(Entry {
                 name: record.name,
                 at,
@@ -119,7 +126,9 @@ impl Packs {
             });
         }
         let len = u32::try_from(out.len()).ok();
-        let end = len.and_then(|len| len.checked_add(start)).ok_or_else(too_long)?;
+        let end = len
+            .and_then(|len| len.checked_add(start))
+            .ok_or_else(too_long)?;
         let written = open.file.write_at(u64::from(start), &out);
         written.and_then(|()| open.file.sync()).map_err(failed)?;
         let mut index = self.index.write();
