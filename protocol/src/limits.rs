@@ -150,7 +150,11 @@ pub const FILE_AHEAD_MAX: usize = 16;
 /// Blocks written in one go, and their bytes.
 pub const STORE_BATCH_BLOCKS_MAX: usize = 64;
 /// Bytes of a block that shares a file with others (a pack).
-pub const PACKED_BLOCK_BYTES_MAX: usize = 64 * 1024;
+pub const PACKED_BLOCK_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of blocks written to a pack before they are synced.
+pub const PACK_WRITE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Leaves of which is remembered that they link to nothing.
+pub const LEAVES_KNOWN_MAX: usize = 128 * 1024;
 /// Bytes and blocks at which a pack takes no more; one batch may go beyond.
 pub const PACK_BYTES: u64 = 16 * 1024 * 1024;
 /// See [`PACK_BYTES`].
@@ -383,12 +387,14 @@ const _: () = assert!(FILE_LINKS_MAX * (CID_BYTES_MAX + 32) <= BLOCK_BYTES_MAX);
 const _: () =
     assert!(BITSWAP_MESSAGE_BYTES_MAX * BITSWAP_READS_PER_PEER_MAX < BITSWAP_READ_BYTES_MAX);
 const _: () = assert!(BITSWAP_WANTS_MAX * 2 <= BITSWAP_ASKS_PER_PEER_MAX);
+const _: () = assert!(PACKED_BLOCK_BYTES_MAX <= PACK_WRITE_BYTES_MAX);
 const _: () = assert!(
     (PACK_RECORDS_MAX + STORE_BATCH_BLOCKS_MAX) * (CID_BYTES_MAX + 9) < PACK_FOOTER_BYTES_MAX
 );
 const _: () = assert!(
     PACK_BYTES as usize
-        + STORE_BATCH_BLOCKS_MAX * (PACKED_BLOCK_BYTES_MAX + CID_BYTES_MAX + 9)
+        + PACK_WRITE_BYTES_MAX
+        + STORE_BATCH_BLOCKS_MAX * (CID_BYTES_MAX + 9)
         + PACK_FOOTER_BYTES_MAX
         < PACK_FILE_BYTES_MAX as usize
 );

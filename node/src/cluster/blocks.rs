@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use ipfs_cluster_protocol::{
     blocks::{BlockAck, BlockBatch},
+    content::hash::verify,
     id::Cid,
 };
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
@@ -105,6 +106,15 @@ async fn hear_out(stream: &mut PeerStream) {
     let _ = timeout(HEAR_OUT_MAX, rest).await;
 }
 
+/// Stores what another peer sent, if it is what it is called.
+async fn store(cluster: &Cluster, upload: &Upload, batch: BlockBatch) -> Result<(), IpfsError> {
+    for block in &batch.blocks {
+        verify(&block.cid, &block.data)?;
+    }
+    let blocks = batch.blocks.into_iter().map(|b| (b.cid, b.data)).collect();
+    cluster.uploads().put(upload, blocks).await
+}
+
 async fn receive(cluster: &Cluster, mut stream: PeerStream) -> Result<(), String> {
     let upload = Upload::begin(cluster.ipfs());
     loop {
@@ -119,8 +129,7 @@ async fn receive(cluster: &Cluster, mut stream: PeerStream) -> Result<(), String
             upload.complete();
             return Ok(());
         }
-        let blocks = batch.blocks.into_iter().map(|b| (b.cid, b.data)).collect();
-        let ack = match cluster.uploads().put(&upload, blocks).await {
+        let ack = match store(cluster, &upload, batch).await {
             Ok(()) => BlockAck::Stored,
             Err(e) => BlockAck::Failed(e.to_string()),
         };

@@ -194,7 +194,8 @@ pub trait IpfsNode: Send + Sync + fmt::Debug {
     fn begin_upload(&self) -> u64 {
         0
     }
-    /// As [`Self::block_put`], for an upload.
+    /// As [`Self::block_put`], for an upload, of blocks whose names are known to be right: they were made
+    /// here, or checked when they came.
     fn block_put_for(
         &self,
         _upload: u64,

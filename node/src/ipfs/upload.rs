@@ -22,7 +22,7 @@ impl Upload {
         }
     }
 
-    /// Stores blocks durably; resolves when they are.
+    /// Stores blocks durably, whose names are known to be right; resolves when they are.
     pub(crate) async fn put(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), IpfsError> {
         self.node.block_put_for(self.id, blocks).await
     }

@@ -100,7 +100,7 @@ impl Source<'_> {
         follow: bool,
     ) -> Result<(u64, Vec<Cid>), DagError> {
         self.run.touch(&cid);
-        if cid.0.codec() == RAW || !follow {
+        if !follow || self.store.is_leaf(&cid) {
             let found = self
                 .store
                 .lens(vec![cid])

@@ -21,7 +21,7 @@ use multibase::Base;
 
 use super::{
     super::touched::{Key, key},
-    StoreError,
+    StoreError, WRITE_LANES,
 };
 use crate::env::{DirEntry, Disk, DiskFile, OpenMode};
 
@@ -87,7 +87,8 @@ impl Files {
 
     /// Makes the folders and forgets what was half-written.
     pub(super) fn prepare(&self) -> Result<(), StoreError> {
-        for dir in [self.blocks(), self.tmp()] {
+        let lanes = (0..WRITE_LANES).map(|lane| self.packs(lane));
+        for dir in [self.blocks(), self.tmp()].into_iter().chain(lanes) {
             let made = self.disk.create_dir_all(&dir);
             made.map_err(|e| StoreError::io(&dir, &e))?;
         }
@@ -98,8 +99,11 @@ impl Files {
             let removed = self.disk.remove_file(&path);
             removed.map_err(|e| StoreError::io(&path, &e))?;
         }
-        let synced = self.disk.sync_dir(&self.root);
-        synced.map_err(|e| StoreError::io(&self.root, &e))
+        for dir in [&self.root.join("packs"), &self.root] {
+            let synced = self.disk.sync_dir(dir);
+            synced.map_err(|e| StoreError::io(dir, &e))?;
+        }
+        Ok(())
     }
 
     pub(super) fn place(&self, cid: &Cid) -> Place {

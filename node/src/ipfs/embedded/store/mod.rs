@@ -19,7 +19,10 @@ use std::{
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 use ipfs_cluster_protocol::{
-    content::hash::{inlined, verify},
+    content::{
+        RAW,
+        hash::{inlined, verify},
+    },
     id::Cid,
     limits::STORE_BATCH_BLOCKS_MAX,
 };
@@ -33,6 +36,7 @@ use crate::env::{Env, Lane};
 
 mod error;
 mod files;
+mod leaves;
 mod packs;
 mod portions;
 #[cfg(test)]
@@ -41,6 +45,7 @@ mod tests;
 use super::touched::{Key, Touched, key_of};
 pub use error::StoreError;
 use files::{Files, LaneState};
+use leaves::Leaves;
 use packs::{Packs, packed};
 pub(super) use portions::Portion;
 
@@ -68,6 +73,7 @@ struct Inner {
     max: u64,
     /// What must stay although no pin holds it.
     touched: Touched,
+    leaves: Leaves,
     /// When the disk refused a block for want of room, and nothing was stored since.
     refused: Mutex<Option<Instant>>,
     /// Told whenever blocks were stored.
@@ -109,6 +115,7 @@ impl Store {
             used: AtomicU64::new(0),
             max,
             touched: Touched::default(),
+            leaves: Leaves::default(),
             refused: Mutex::default(),
             grown: Notify::new(),
             settled: watch::channel(false).0,
@@ -189,6 +196,11 @@ impl Store {
         Ok(allowed.min(on_disk))
     }
 
+    /// Whether a block is known to link to nothing. Whether it is here is another question.
+    pub(super) fn is_leaf(&self, cid: &Cid) -> bool {
+        cid.0.codec() == RAW || self.0.leaves.know(cid)
+    }
+
     /// Bytes allowed.
     pub(super) fn max(&self) -> u64 {
         self.0.max
@@ -208,6 +220,7 @@ impl Store {
 
     /// Stores blocks that others sent. If they belong to a pin being fetched, that keeps them.
     pub(super) async fn put_fetched(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+        self.0.leaves.look_at(&blocks);
         let mut by_lane: BTreeMap<usize, Vec<(Cid, Bytes)>> = BTreeMap::new();
         let (mut incoming, mut names) = (0, BTreeSet::new());
         for (cid, data) in blocks {
@@ -254,9 +267,7 @@ impl Store {
                     Some(_) | None => large.push((cid, data)),
                 }
             }
-            for batch in small.chunks(STORE_BATCH_BLOCKS_MAX) {
-                grown(writer.packs.write(batch)?);
-            }
+            writer.packs.write(&small, &grown)?;
             for batch in large.chunks(STORE_BATCH_BLOCKS_MAX) {
                 let mut folders = writer.folders.lock();
                 inner.files.write(n, &mut folders, batch, &grown)?;

@@ -60,9 +60,13 @@ async fn blocks_come_back_after_a_restart_and_are_counted() {
 async fn a_disk_that_fails_while_the_blocks_are_counted_is_asked_again() {
     let dir = tempfile::tempdir().unwrap();
     let a = large(b"one");
-    open(dir.path(), 100_000).await.put(vec![a]).await.unwrap();
+    open(dir.path(), 1_000_000)
+        .await
+        .put(vec![a])
+        .await
+        .unwrap();
     let (env, broken) = bad_env();
-    let store = Store::open(dir.path().to_path_buf(), 100_000, &env)
+    let store = Store::open(dir.path().to_path_buf(), 1_000_000, &env)
         .await
         .unwrap();
     broken.store(true, Ordering::SeqCst);
@@ -72,7 +76,7 @@ async fn a_disk_that_fails_while_the_blocks_are_counted_is_asked_again() {
         async move { store.settle_at_last().await }
     });
     broken.store(false, Ordering::SeqCst);
-    assert_eq!(store.used().await, Ok(65_539));
+    assert_eq!(store.used().await, Ok(PACKED_BLOCK_BYTES_MAX as u64 + 3));
     counting.await.unwrap();
 }
 
@@ -107,7 +111,7 @@ fn corrupt(got: Result<Option<Bytes>, StoreError>, cid: &Cid) {
 async fn a_corrupt_file_is_noticed_moved_aside_and_its_block_can_be_stored_again() {
     let dir = tempfile::tempdir().unwrap();
     let a = large(b"some block");
-    let store = open(dir.path(), 1_000_000).await;
+    let store = open(dir.path(), 10_000_000).await;
     store.put(vec![a.clone()]).await.unwrap();
     let path = file_of(&store, &a.0);
     for bad in [&b"some clock"[..], b"some", b"", b"some block and more"] {
@@ -196,7 +200,7 @@ async fn a_full_store_says_so_and_keeps_what_it_has() {
 async fn a_disk_error_names_the_file_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let a = large(b"x");
-    let store = open(dir.path(), 100_000).await;
+    let store = open(dir.path(), 1_000_000).await;
     // A file where the shard's folder would be.
     let shard = file_of(&store, &a.0).parent().unwrap().to_path_buf();
     std::fs::write(&shard, b"").unwrap();

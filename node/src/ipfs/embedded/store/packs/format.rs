@@ -66,18 +66,16 @@ fn short(len: usize) -> Option<u32> {
     u32::try_from(len).ok()
 }
 
-/// Appends a record; gives the offset of its data from the beginning of `out`. None where a length
-/// does not fit.
-pub(super) fn push_record(out: &mut Vec<u8>, name: &CidHash, data: &[u8]) -> Option<u32> {
+/// What comes before a block's data. None where a length does not fit.
+pub(super) fn record_head(name: &CidHash, data: &[u8]) -> Option<Vec<u8>> {
     let name = name.to_bytes();
     let (name_len, data_len) = (u8::try_from(name.len()).ok()?, short(data.len())?);
-    let at = short(out.len() + HEAD_BYTES + name.len())?;
-    out.extend_from_slice(RECORD);
-    out.push(name_len);
-    out.extend_from_slice(&data_len.to_be_bytes());
-    out.extend_from_slice(&name);
-    out.extend_from_slice(data);
-    Some(at)
+    let mut head = Vec::with_capacity(HEAD_BYTES + name.len());
+    head.extend_from_slice(RECORD);
+    head.push(name_len);
+    head.extend_from_slice(&data_len.to_be_bytes());
+    head.extend_from_slice(&name);
+    Some(head)
 }
 
 /// The footer of a pack. None where it would be too long.

@@ -109,7 +109,12 @@ impl Index {
     }
 }
 
+fn file_name(number: u32) -> String {
+    format!("{number:08}")
+}
+
 impl Packs {
+    /// Packs in a folder that is there.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
         Self {
             disk,
@@ -120,18 +125,20 @@ impl Packs {
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("{number:08}"))
+        self.dir.join(file_name(number))
     }
 
     /// Finds what is there, and makes it durable. Gives the bytes of all blocks.
     pub(super) fn load(&self) -> Result<u64, StoreError> {
         let failed = |e| StoreError::io(&self.dir, &e);
-        self.disk.create_dir_all(&self.dir).map_err(failed)?;
         // An earlier process may have died before it synced a name.
         self.disk.sync_dir(&self.dir).map_err(failed)?;
         let list = self.disk.list(&self.dir).map_err(failed)?;
-        // What is no pack is not ours to touch.
-        let numbers = list.iter().filter_map(|e| e.name.parse::<u32>().ok());
+        let numbers = list.iter().filter_map(|entry| {
+            let number = entry.name.parse().ok()?;
+            // What is no pack is not ours to touch.
+            (file_name(number) == entry.name).then_some(number)
+        });
         let numbers: Vec<u32> = numbers.collect();
         for number in &numbers {
             self.load_pack(*number, Some(number) == numbers.last())?;

@@ -1,10 +1,11 @@
 //! Blocks that go, and the packs they leave behind.
 
-use ipfs_cluster_protocol::{id::Cid, limits::STORE_BATCH_BLOCKS_MAX};
+use ipfs_cluster_protocol::id::Cid;
 
 use super::{
-    super::files::StoredBlock, Contents, Entry, Key, OpenMode, Packs, StoreError, contents, key,
-    write::Record,
+    super::files::StoredBlock,
+    Contents, Entry, Key, OpenMode, Packs, StoreError, contents, key,
+    write::{Record, batches},
 };
 
 /// A pack is moved when one of so many bytes in it is of no use.
@@ -72,6 +73,11 @@ impl Packs {
         let Some(pack) = self.index.read().packs.get(&number).copied() else {
             return Ok(());
         };
+        let path = self.path(number);
+        if !self.disk.exists(&path) {
+            self.lost(number);
+            return Ok(());
+        }
         let end = u64::from(pack.end);
         if pack.blocks == 0 || end.saturating_sub(pack.live) >= end / WASTE {
             return self.move_rest(number);
@@ -80,11 +86,22 @@ impl Packs {
         if !forgotten || self.is_open(number) {
             return Ok(());
         }
-        let path = self.path(number);
         let file = self.disk.open(&path, OpenMode::Write);
         let file = file.map_err(|e| StoreError::io(&path, &e))?;
         let found = contents(&*file).map_err(|e| StoreError::io(&path, &e))?;
         self.seal(number, &*file, &found)
+    }
+
+    /// Somebody removed a pack: nothing may be appended to what has no name any more, and its blocks
+    /// are missing.
+    fn lost(&self, number: u32) {
+        tracing::error!(path = %self.path(number).display(), "a pack of blocks is gone");
+        if self.is_open(number) {
+            *self.open.lock() = None;
+        }
+        let mut index = self.index.write();
+        index.spots.retain(|_, spot| spot.pack != number);
+        index.packs.remove(&number);
     }
 
     fn is_open(&self, number: u32) -> bool {
@@ -98,7 +115,7 @@ impl Packs {
         if self.is_open(number) {
             *self.open.lock() = None;
         }
-        for batch in live.chunks(STORE_BATCH_BLOCKS_MAX) {
+        for batch in batches(&live, |(_, entry)| entry.len as usize) {
             let mut records = Vec::with_capacity(batch.len());
             for (key, entry) in batch {
                 records.push(Record {

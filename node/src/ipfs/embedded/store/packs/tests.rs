@@ -4,12 +4,12 @@
     reason = "tests damage packs behind the store's back"
 )]
 
-use std::{fs, path::Path, sync::atomic::Ordering};
+use std::{cell::Cell, fs, path::Path, sync::atomic::Ordering};
 
 use ipfs_cluster_protocol::{
     content::{RAW, hash::name_like},
     id::Cid,
-    limits::{PACK_BYTES, PACKED_BLOCK_BYTES_MAX},
+    limits::PACK_BYTES,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
@@ -56,6 +56,13 @@ fn has(packs: &Packs, blocks: &[Block]) {
     }
 }
 
+/// Bytes by which the packs grew.
+fn write(packs: &Packs, blocks: &[Block]) -> Result<u64, StoreError> {
+    let grown = Cell::new(0);
+    packs.write(blocks, &|bytes| grown.set(grown.get() + bytes))?;
+    Ok(grown.get())
+}
+
 fn forget(packs: &Packs, blocks: &[Block]) {
     for (key, cid, data) in blocks {
         let len = data.len() as u64;
@@ -69,14 +76,14 @@ fn blocks_come_back_and_the_last_pack_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let all = blocks(6, 1000);
     let packs = load(dir.path());
-    assert_eq!(packs.write(&all[..4]).unwrap(), 4000);
-    assert_eq!(packs.write(&all[2..5]).unwrap(), 1000, "two were there");
+    assert_eq!(write(&packs, &all[..4]), Ok(4000));
+    assert_eq!(write(&packs, &all[2..5]), Ok(1000), "two were there");
     has(&packs, &all[..5]);
     drop(packs);
 
     let packs = Packs::new(real::env().disk, dir.path().to_path_buf());
     assert_eq!(packs.load().unwrap(), 5000);
-    assert_eq!(packs.write(&all).unwrap(), 1000);
+    assert_eq!(write(&packs, &all), Ok(1000));
     assert_eq!(files(&dir).len(), 1);
     has(&load(dir.path()), &all);
     let listed = packs.blocks_of(1).unwrap();
@@ -84,21 +91,21 @@ fn blocks_come_back_and_the_last_pack_goes_on() {
     assert_eq!(listed, all.iter().map(|b| b.1).collect::<Vec<_>>());
 }
 
+/// Of which 256 fill a pack.
+const LEN: usize = 64 * 1024;
+const _: () = assert!(PACK_BYTES == 256 * LEN as u64);
+
 /// Enough blocks for one pack and some of the next.
 fn more_than_a_pack() -> Vec<Block> {
-    let n = PACK_BYTES / PACKED_BLOCK_BYTES_MAX as u64 - 250;
-    let mut all = blocks(250, PACKED_BLOCK_BYTES_MAX);
-    all.extend(blocks(
-        u8::try_from(n).unwrap() + 20,
-        PACKED_BLOCK_BYTES_MAX - 1,
-    ));
+    let mut all = blocks(250, LEN);
+    all.extend(blocks(26, LEN - 1));
     all
 }
 
 fn filled(dir: &TempDir, all: &[Block]) -> Packs {
     let packs = load(dir.path());
     for batch in all.chunks(32) {
-        packs.write(batch).unwrap();
+        write(&packs, batch).unwrap();
     }
     assert_eq!(files(dir).len(), 2);
     packs
@@ -135,7 +142,7 @@ fn a_pack_of_which_a_quarter_is_gone_is_moved() {
     forget(&packs, gone);
     packs.tidy(1, true).unwrap();
     assert!(!files(&dir).contains(&packs.path(1)));
-    assert!(bytes(&dir) < before - 69 * PACKED_BLOCK_BYTES_MAX as u64);
+    assert!(bytes(&dir) < before - 69 * LEN as u64);
     has(&packs, rest);
     let packs = load(dir.path());
     has(&packs, rest);
@@ -146,7 +153,7 @@ fn a_pack_of_which_a_quarter_is_gone_is_moved() {
         packs.tidy(number, true).unwrap();
     }
     assert!(files(&dir).is_empty());
-    packs.write(gone).unwrap();
+    write(&packs, gone).unwrap();
     has(&packs, gone);
 }
 
@@ -154,7 +161,7 @@ fn a_pack_of_which_a_quarter_is_gone_is_moved() {
 fn wherever_a_crash_cuts_a_pack_what_came_before_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let all = blocks(3, 60);
-    load(dir.path()).write(&all).unwrap();
+    write(&load(dir.path()), &all).unwrap();
     let path = files(&dir).remove(0);
     let whole = fs::read(&path).unwrap();
     let record = whole.len() / 3;
@@ -164,7 +171,7 @@ fn wherever_a_crash_cuts_a_pack_what_came_before_is_whole() {
         has(&packs, &all[..cut / record]);
         let more = &all[cut / record..];
         assert!(more.iter().all(|b| packs.len(&b.0).is_none()));
-        packs.write(&all).unwrap();
+        write(&packs, &all).unwrap();
         has(&packs, &all);
         has(&load(dir.path()), &all);
         for file in files(&dir) {
@@ -180,20 +187,20 @@ fn a_disk_that_fails_is_told_and_loses_nothing_that_was_acknowledged() {
     let packs = Packs::new(env.disk, dir.path().to_path_buf());
     packs.load().unwrap();
     let all = blocks(9, 500);
-    packs.write(&all[..3]).unwrap();
+    write(&packs, &all[..3]).unwrap();
     broken.store(true, Ordering::SeqCst);
     for _ in 0..5 {
         assert!(matches!(
-            packs.write(&all[3..6]),
+            write(&packs, &all[3..6]),
             Err(StoreError::Io { .. })
         ));
     }
     assert_eq!(files(&dir).len(), 1, "packs for nothing are left");
     broken.store(false, Ordering::SeqCst);
-    packs.write(&all[6..]).unwrap();
+    write(&packs, &all[6..]).unwrap();
     has(&packs, &all[..3]);
     assert_eq!(packs.len(&all[3].0), None);
-    packs.write(&all).unwrap();
+    write(&packs, &all).unwrap();
     has(&load(dir.path()), &all);
 }
 
@@ -202,7 +209,7 @@ fn damaged_packs_never_panic_nor_give_up_a_block_that_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let all = blocks(20, 100);
     let packs = load(dir.path());
-    packs.write(&all).unwrap();
+    write(&packs, &all).unwrap();
     let path = files(&dir).remove(0);
     let records = fs::read(&path).unwrap();
     let found = contents(&*packs.disk.open(&path, OpenMode::Read).unwrap()).unwrap();
@@ -229,7 +236,7 @@ fn damaged_packs_never_panic_nor_give_up_a_block_that_is_whole() {
             let data = packs.read(key).unwrap();
             assert!(data.is_none_or(|d| d.len() <= 100), "{cid}");
         }
-        packs.write(&all).unwrap();
+        write(&packs, &all).unwrap();
         for file in files(&dir) {
             fs::remove_file(file).unwrap();
         }
