@@ -116,7 +116,10 @@ impl Embedded {
                     if let Some(cid) = sweep.removed.pop() {
                         return Some((Ok(cid), Some(sweep)));
                     }
-                    let portion = sweep.portions.pop()?;
+                    let Some(portion) = sweep.portions.pop() else {
+                        let given_back = store.give_back().await;
+                        return given_back.err().map(|error| (Err(error.into()), None));
+                    };
                     match store.sweep(portion, sweep.marks.clone()).await {
                         Ok(removed) => sweep.removed = removed,
                         Err(error) => return Some((Err(error.into()), None)),

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use ipfs_cluster_protocol::id::Cid;
 
-use super::{Inner, Key, Store, StoreError, files::StoredBlock, lane_of};
+use super::{Inner, Key, Store, StoreError, WRITE_LANES, files::StoredBlock, lane_of};
 
 /// Blocks removed before the lane is given to others.
 const SWEEP_BLOCKS: usize = 64;
@@ -70,10 +70,29 @@ impl Store {
             let tidied = lane.run(move || writer.packs.tidy(number, forgotten));
             if let Err(error) = tidied.await? {
                 // What is there is still there, and what is gone is gone.
-                tracing::warn!(%error, "cannot give back the room of blocks that were removed");
+                tracing::debug!(%error, "a pack of blocks cannot be moved yet");
             }
         }
         Ok(removed)
+    }
+
+    /// After everything was swept: gives back room that could not be given back then, since moving
+    /// what is left of a pack takes some room itself.
+    pub(in super::super) async fn give_back(&self) -> Result<(), StoreError> {
+        // What one lane gives back may be what another one needs.
+        for _ in 0..WRITE_LANES {
+            let mut done = Ok(());
+            for writer in &self.0.write {
+                let of = writer.clone();
+                let moved = writer.lane.run(move || of.packs.give_back()).await?;
+                done = done.and(moved);
+            }
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "cannot give back the room of removed blocks"),
+            }
+        }
+        Ok(())
     }
 
     /// Names the blocks of a portion, as plain bytes.

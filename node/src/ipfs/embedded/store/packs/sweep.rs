@@ -92,6 +92,15 @@ impl Packs {
         self.seal(number, &*file, &found)
     }
 
+    /// Tidies all packs, those first that take least room to move.
+    pub(in super::super) fn give_back(&self) -> Result<(), StoreError> {
+        let index = self.index.read();
+        let mut packs: Vec<(u64, u32)> = index.packs.iter().map(|(n, p)| (p.live, *n)).collect();
+        drop(index);
+        packs.sort_unstable();
+        packs.into_iter().try_for_each(|(_, n)| self.tidy(n, false))
+    }
+
     /// Somebody removed a pack: nothing may be appended to what has no name any more, and its blocks
     /// are missing.
     fn lost(&self, number: u32) {

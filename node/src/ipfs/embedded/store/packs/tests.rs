@@ -205,6 +205,26 @@ fn a_disk_that_fails_is_told_and_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn room_that_could_not_be_given_back_is_given_back_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (env, broken) = bad_env();
+    let packs = Packs::new(env.disk, dir.path().to_path_buf());
+    packs.load().unwrap();
+    let all = blocks(9, 500);
+    write(&packs, &all).unwrap();
+    forget(&packs, &all[..5]);
+    broken.store(true, Ordering::SeqCst);
+    packs.tidy(1, true).unwrap_err();
+    packs.give_back().unwrap_err();
+    has(&packs, &all[5..]);
+    broken.store(false, Ordering::SeqCst);
+    packs.give_back().unwrap();
+    has(&packs, &all[5..]);
+    assert!(bytes(&dir) < 5 * 600);
+    has(&load(dir.path()), &all[5..]);
+}
+
+#[test]
 fn damaged_packs_never_panic_nor_give_up_a_block_that_is_whole() {
     let dir = tempfile::tempdir().unwrap();
     let all = blocks(20, 100);
