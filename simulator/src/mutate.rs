@@ -61,7 +61,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::AppendAckedBeforeFsync,
         "entries count as written before they are on the disk",
         "slow-blackout",
-        Some(Found::Run("leader-completeness", 2)),
+        Some(Found::Run("equal-state", 2)),
     ),
     planted(
         "truncate-not-written",
