@@ -1,5 +1,7 @@
 //! After the faults: within a stated time everything must be well again, or what is not is named.
 
+use std::sync::atomic::Ordering;
+
 use super::{Run, failed, micros, violated};
 use crate::{invariants::Violation, scenario::Scenario, world::Micros};
 
@@ -12,6 +14,7 @@ impl Run {
         self.injector
             .heal_all(&mut self.sim)
             .map_err(|e| failed(&e))?;
+        self.start_who_is_to_leave()?;
         self.tell("everything is well again");
         let start = self.sim.now();
         let deadline = start + micros(scenario.settle.0);
@@ -36,6 +39,16 @@ impl Run {
             self.step()?;
         }
         self.tell("all peers are equal, and hold what they must");
+        Ok(())
+    }
+
+    /// Whoever was told to leave runs until the others have let it go: they may need its vote for that.
+    fn start_who_is_to_leave(&mut self) -> Result<(), Violation> {
+        let waiting = self.leaving.iter();
+        let waiting = waiting.filter(|(_, gone)| !gone.load(Ordering::Relaxed));
+        for peer in waiting.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            self.sim.boot(peer).map_err(|e| failed(&e))?;
+        }
         Ok(())
     }
 }
