@@ -49,14 +49,18 @@ impl Placement {
             ));
         }
         let zone = |peer: &PeerId| self.zones.get(peer);
-        let used: BTreeSet<_> = pin.allocations.iter().filter_map(zone).collect();
+        // Whoever comes after the copies that were wanted last waits to be released.
+        let placed = pin.allocations.iter().take(pin.copies as usize);
+        let used: BTreeSet<_> = placed.clone().filter_map(zone).collect();
         let all: BTreeSet<_> = self.zones.values().collect();
-        let wanted = all.len().min(pin.allocations.len());
+        let wanted = all.len().min(placed.len());
         if wishes.len() == 0 && used.len() < wanted {
             return Err(format!(
-                "pin {} has {} copies in {} of {} zones",
+                "pin {} of {} (rev {}) is at {:?}, in {} of {} zones",
                 pin.seq,
-                pin.allocations.len(),
+                pin.spec.cid,
+                pin.rev,
+                pin.allocations,
                 used.len(),
                 all.len()
             ));
@@ -94,13 +98,14 @@ mod tests {
     use super::*;
     use crate::invariants::tests::{peer, pin, state};
 
-    fn verdict(wish: Option<usize>, allocations: &[usize]) -> Result<(), String> {
+    fn verdict(wish: Option<usize>, allocations: &[usize], copies: u32) -> Result<(), String> {
         let zone = |n: usize| (peer(n), if n < 3 { "eu" } else { "us" }.to_owned());
         let mut invariant = Placement::new((1..=4).map(zone).collect());
         invariant.check(&state(1, 1, |_| {}))?;
         let mut pin = pin(7, 2, (2, 2));
         pin.spec.user_allocations = wish.map(peer).into_iter().collect();
         pin.allocations = allocations.iter().map(|n| peer(*n)).collect();
+        pin.copies = copies;
         let late = state(1, 2, |view| {
             view.at = 2 * SETTLING_US;
             view.pins = vec![pin];
@@ -110,9 +115,15 @@ mod tests {
 
     #[test]
     fn wishes_and_zones_are_kept() {
-        assert_eq!(verdict(None, &[1, 3]), Ok(()));
-        assert!(verdict(None, &[1, 2]).is_err());
-        assert_eq!(verdict(Some(2), &[2, 1]), Ok(()));
-        assert!(verdict(Some(2), &[1, 3]).is_err());
+        assert_eq!(verdict(None, &[1, 3], 2), Ok(()));
+        assert!(verdict(None, &[1, 2], 2).is_err());
+        assert_eq!(verdict(Some(2), &[2, 1], 2), Ok(()));
+        assert!(verdict(Some(2), &[1, 3], 2).is_err());
+    }
+
+    #[test]
+    fn who_waits_to_be_released_is_no_copy() {
+        assert_eq!(verdict(None, &[1, 2], 1), Ok(()));
+        assert!(verdict(None, &[1, 2, 3], 2).is_err());
     }
 }
