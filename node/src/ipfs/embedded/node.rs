@@ -115,7 +115,7 @@ impl Embedded {
     }
 
     /// Pages of the pins, by CID.
-    fn pin_pages(&self) -> BoxStream<'static, Vec<(Cid, Reach)>> {
+    pub(super) fn pin_pages(&self) -> BoxStream<'static, Vec<(Cid, Reach)>> {
         let pins = self.pins.clone();
         let pages = stream::unfold(None, move |from| {
             let page = pins.page(from, PAGE);

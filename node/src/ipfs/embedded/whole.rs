@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use futures::{StreamExt, stream, stream::FuturesOrdered};
+use futures::{StreamExt, future::ready, stream, stream::FuturesOrdered};
 use ipfs_cluster_protocol::{
     id::Cid,
     limits::{BAD_BLOCKS_MAX, DAG_PENDING_MAX, DAG_SEEN_MAX},
@@ -13,8 +13,6 @@ use crate::ipfs::{IpfsError, IpfsStream};
 
 /// Blocks read at a time.
 const READS: usize = 8;
-/// Pins taken from the table at a time.
-const PAGE: usize = 64;
 
 /// A block that is missing or corrupt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +35,12 @@ pub struct CheckedPin {
 impl Embedded {
     /// Walks every recursive pin.
     pub fn check_pins(self: &Arc<Self>) -> IpfsStream<CheckedPin> {
-        let state = (self.clone(), None, Vec::new());
-        let checked = stream::unfold(state, |(node, mut from, mut page)| async move {
-            loop {
-                if let Some((root, reach)) = page.pop() {
-                    let checked = node.check_pin(root, reach).await;
-                    return Some((checked, (node, from, page)));
-                }
-                page = node.pins.page(from, PAGE);
-                from = Some(page.last()?.0);
-                page.retain(|(_, reach)| *reach != Reach::Root);
-                page.reverse();
-            }
+        let node = self.clone();
+        let pins = self.pin_pages().flat_map(stream::iter);
+        let recursive = pins.filter(|(_, reach)| ready(*reach != Reach::Root));
+        let checked = recursive.then(move |(root, reach)| {
+            let node = node.clone();
+            async move { node.check_pin(root, reach).await }
         });
         checked.boxed()
     }

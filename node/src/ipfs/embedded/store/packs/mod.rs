@@ -102,10 +102,14 @@ impl Index {
         }
     }
 
-    /// Whether this record is the one that counts.
-    fn counts(&self, number: u32, key: &Key, entry: &Entry) -> bool {
-        let spot = self.spots.get(key);
-        spot.is_some_and(|spot| (spot.pack, spot.at) == (number, entry.at))
+    /// Of the records of a pack, those that count.
+    fn live(&self, number: u32, entries: &[Entry]) -> Vec<(Key, Entry)> {
+        let live = entries.iter().filter_map(|entry| {
+            let key = key(&entry.name.to_bytes())?;
+            let spot = self.spots.get(&key)?;
+            ((spot.pack, spot.at) == (number, entry.at)).then(|| (key, entry.clone()))
+        });
+        live.collect()
     }
 }
 
@@ -197,12 +201,8 @@ impl Packs {
     fn seal(&self, number: u32, file: &dyn DiskFile, found: &Contents) -> Result<(), StoreError> {
         let path = self.path(number);
         let failed = |e| StoreError::io(&path, &e);
-        let index = self.index.read();
-        let mut entries = found.entries.clone();
-        entries.retain(|entry| {
-            key(&entry.name.to_bytes()).is_some_and(|key| index.counts(number, &key, entry))
-        });
-        drop(index);
+        let live = self.index.read().live(number, &found.entries);
+        let entries: Vec<Entry> = live.into_iter().map(|(_, entry)| entry).collect();
         // Nothing that may be of use to somebody is overwritten, but for an earlier footer.
         let at = if found.sealed {
             u64::from(found.end)

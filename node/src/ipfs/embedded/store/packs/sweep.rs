@@ -4,7 +4,7 @@ use ipfs_cluster_protocol::id::Cid;
 
 use super::{
     super::files::StoredBlock,
-    Contents, Entry, Key, OpenMode, Packs, StoreError, contents, key,
+    Contents, Entry, Key, OpenMode, Packs, StoreError, contents,
     write::{Record, batches},
 };
 
@@ -34,12 +34,7 @@ impl Packs {
             return Ok(vec![]);
         }
         let entries = self.contents(number)?.entries;
-        let index = self.index.read();
-        let keyed = entries.into_iter().filter_map(|entry| {
-            let key = key(&entry.name.to_bytes())?;
-            index.counts(number, &key, &entry).then_some((key, entry))
-        });
-        Ok(keyed.collect())
+        Ok(self.index.read().live(number, &entries))
     }
 
     /// The blocks of a pack.

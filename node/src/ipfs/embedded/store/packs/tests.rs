@@ -30,10 +30,14 @@ fn blocks(n: u8, len: usize) -> Vec<Block> {
     (0..n).map(|n| block(data(n))).collect()
 }
 
-fn load(dir: &Path) -> Packs {
-    let packs = Packs::new(real::env().disk, dir.to_path_buf());
+fn load_on(disk: Arc<dyn Disk>, dir: &Path) -> Packs {
+    let packs = Packs::new(disk, dir.to_path_buf());
     packs.load().unwrap();
     packs
+}
+
+fn load(dir: &Path) -> Packs {
+    load_on(real::env().disk, dir)
 }
 
 fn files(dir: &TempDir) -> Vec<PathBuf> {
@@ -184,8 +188,7 @@ fn wherever_a_crash_cuts_a_pack_what_came_before_is_whole() {
 fn a_disk_that_fails_is_told_and_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let (env, broken) = bad_env();
-    let packs = Packs::new(env.disk, dir.path().to_path_buf());
-    packs.load().unwrap();
+    let packs = load_on(env.disk, dir.path());
     let all = blocks(9, 500);
     write(&packs, &all[..3]).unwrap();
     broken.store(true, Ordering::SeqCst);
@@ -208,8 +211,7 @@ fn a_disk_that_fails_is_told_and_loses_nothing_that_was_acknowledged() {
 fn room_that_could_not_be_given_back_is_given_back_later() {
     let dir = tempfile::tempdir().unwrap();
     let (env, broken) = bad_env();
-    let packs = Packs::new(env.disk, dir.path().to_path_buf());
-    packs.load().unwrap();
+    let packs = load_on(env.disk, dir.path());
     let all = blocks(9, 500);
     write(&packs, &all).unwrap();
     forget(&packs, &all[..5]);
