@@ -1,6 +1,6 @@
 //! One machine: its disk, its clock's error, and the life of the program on it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{cell::Cell, fmt, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use ipfs_cluster_node::env::{Discovery, Env};
@@ -29,6 +29,10 @@ impl<F: FnMut(Env) -> BoxFuture<'static, Result<(), String>>> Program for F {
     }
 }
 
+/// How long a machine that nothing happens to is left alone: so much later than they fire, the others
+/// see what its timers do. What arrives, and the end of a disk's job, are seen at once.
+const ALONE_US: Micros = 4_000;
+
 /// How a program ended by itself.
 pub type Exit = Result<(), String>;
 
@@ -38,6 +42,22 @@ struct Life {
     /// The runtime's clock at `booted`.
     clock: Instant,
     booted: Micros,
+    /// How far its clock has come.
+    reached: Cell<Micros>,
+    /// It was given something to do.
+    called: Cell<bool>,
+}
+
+impl Life {
+    /// Lets it do what is to be done up to a moment, what its timers start just then included.
+    fn run(&self, until: Micros) {
+        let due = self.clock + Duration::from_micros(until.saturating_sub(self.booted));
+        self.runtime.block_on(async {
+            tokio::time::sleep_until(due).await;
+            tokio::task::yield_now().await;
+        });
+        self.reached.set(until);
+    }
 }
 
 /// A machine.
@@ -139,6 +159,8 @@ impl Host {
             main: Some(main),
             clock,
             booted,
+            reached: Cell::new(booted),
+            called: Cell::new(true),
         });
         Ok(())
     }
@@ -161,13 +183,33 @@ impl Host {
         }
     }
 
+    /// Whether it is to run now, though nothing reaches it over the network.
+    pub(crate) fn is_due(&self, now: Micros) -> bool {
+        self.life.as_ref().is_some_and(|life| {
+            life.called.get()
+                || life.reached.get() + ALONE_US <= now
+                || self.disk.next_hand_over().is_some_and(|at| at <= now)
+        })
+    }
+
+    /// Lets it do what was to be done before a moment at which something is about to reach it.
+    pub(crate) fn catch_up(&self, until: Micros) {
+        if let Some(life) = &self.life
+            && life.reached.get() < until
+        {
+            self.enter(until);
+            life.run(until);
+            interpose::enter(0, 0);
+        }
+    }
+
     /// Runs until the given moment; answers when the program ends by itself.
     pub(crate) fn step(&mut self, until: Micros) -> Option<Exit> {
         self.enter(until);
         let life = self.life.as_mut()?;
-        let due = life.clock + Duration::from_micros(until.saturating_sub(life.booted));
-        life.runtime
-            .block_on(async { tokio::time::sleep_until(due).await });
+        life.called.set(false);
+        life.run(until);
+        self.disk.handed_over(until);
         let ended = life.main.take_if(|main| main.is_finished());
         let exit = ended.map(|main| {
             life.runtime
@@ -178,25 +220,25 @@ impl Host {
         exit
     }
 
-    /// Runs something on its runtime, in its name.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs something on its runtime, in its name, from `now` on.
+    pub fn spawn(&self, now: Micros, task: impl Future<Output = ()> + Send + 'static) {
+        self.catch_up(now);
         if let Some(life) = &self.life {
             life.runtime.spawn(task);
+            life.called.set(true);
         }
     }
 
     /// Ends the present life. Only what the kind of crash leaves is there in the next.
     pub(crate) fn crash(&mut self, world: &World, kind: Crash, silent: bool) {
+        let now = world.lock().step_end;
+        self.catch_up(now);
         let Some(life) = self.life.take() else {
             return;
         };
         // First the fences: stores commit and streams say goodbye when they are dropped.
         self.disk.fence();
-        let now = {
-            let mut shared = world.lock();
-            shared.network.stop(self.id, silent);
-            shared.step_end
-        };
+        world.lock().network.stop(self.id, silent);
         self.enter(now);
         self.program.forget();
         drop(life);

@@ -62,6 +62,7 @@ impl LaneDoor for InlineLane {
         let end = disk.end_job(outer);
         *self.free_at.lock().unwrap_or_else(PoisonError::into_inner) = end.at;
         let millis = self.hand_over(end);
+        disk.hands_over(millis * 1_000);
         async move {
             let wait = Duration::from_millis(millis).saturating_sub(Duration::from_micros(now()));
             if !wait.is_zero() {

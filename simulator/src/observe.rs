@@ -183,7 +183,7 @@ impl Observer {
                     ipfs: self.ipfs(peer),
                     inbox: self.inbox.clone(),
                 };
-                host.spawn(look.run());
+                host.spawn(sim.now(), look.run());
             }
         }
         seen

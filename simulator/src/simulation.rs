@@ -85,16 +85,30 @@ impl Simulation {
 
     /// Lets a step of virtual time pass everywhere.
     pub fn step(&mut self) {
-        let (now, wake) = {
+        let (now, mut reached) = {
             let mut shared = self.world.lock();
             shared.step_end += STEP_US;
             let now = shared.step_end;
             interpose::set_driver_time(now * 1_000);
-            let shared = &mut *shared;
-            (now, shared.network.deliver(now, &mut shared.trace))
+            (now, shared.network.begin(now))
         };
-        wake.into_iter().for_each(std::task::Waker::wake);
+        for host in &self.hosts {
+            if reached.contains(&host.id()) {
+                host.catch_up(now - STEP_US);
+            }
+        }
+        let wakes = {
+            let shared = &mut *self.world.lock();
+            shared.network.deliver(&mut shared.trace)
+        };
+        for (host, waker) in wakes {
+            reached.insert(host);
+            waker.wake();
+        }
         for host in &mut self.hosts {
+            if !reached.contains(&host.id()) && !host.is_due(now) {
+                continue;
+            }
             if let Some(exit) = host.step(now) {
                 let name = host.name();
                 self.world.note(format_args!("exit {name} {exit:?}"));

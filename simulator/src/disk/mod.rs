@@ -85,6 +85,8 @@ struct Store {
     cursor: Option<Micros>,
     /// Whether that job has synced anything.
     synced: bool,
+    /// When results of jobs are handed over.
+    hand_overs: std::collections::BTreeSet<Micros>,
 }
 
 impl Store {
@@ -140,6 +142,7 @@ impl SimDisk {
             life: 0,
             cursor: None,
             synced: false,
+            hand_overs: std::collections::BTreeSet::new(),
         })))
     }
 
@@ -186,6 +189,7 @@ impl SimDisk {
         inodes.retain(|n, _| linked.contains(n));
         store.used = store.inodes.values().map(Inode::len).sum();
         store.locks.clear();
+        store.hand_overs.clear();
         lost
     }
 
@@ -200,6 +204,24 @@ impl SimDisk {
 
     pub(crate) fn life(&self) -> u64 {
         self.store().life
+    }
+
+    /// Somebody will take the result of a job then.
+    pub(crate) fn hands_over(&self, at: Micros) {
+        self.store().hand_overs.insert(at);
+    }
+
+    /// The first moment at which somebody takes a result.
+    pub(crate) fn next_hand_over(&self) -> Option<Micros> {
+        self.store().hand_overs.first().copied()
+    }
+
+    /// They have been taken up to a moment.
+    pub(crate) fn handed_over(&self, until: Micros) {
+        let mut store = self.store();
+        while store.hand_overs.first().is_some_and(|at| *at <= until) {
+            store.hand_overs.pop_first();
+        }
     }
 
     /// Lets what follows take place from `start` on.

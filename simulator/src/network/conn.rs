@@ -94,17 +94,18 @@ impl Conn {
         self.ends.iter().all(|end| end.dropped || end.dead)
     }
 
-    /// Everybody who waits for something on it.
-    pub(super) fn wakers(&mut self) -> impl Iterator<Item = Waker> {
-        let [a, b] = &mut self.halves;
-        [
-            a.reader.take(),
-            a.writer.take(),
-            b.reader.take(),
-            b.writer.take(),
-            self.opener.take(),
-        ]
-        .into_iter()
-        .flatten()
+    /// Everybody who waits for something on it, and on which machine.
+    pub(super) fn wakers(&mut self) -> impl Iterator<Item = (HostId, Waker)> {
+        let (from, to) = self.direction(0);
+        let [out, back] = &mut self.halves;
+        let of = |host, waker: &mut Option<Waker>| waker.take().map(|waker| (host, waker));
+        let waiting = [
+            of(to, &mut out.reader),
+            of(from, &mut out.writer),
+            of(from, &mut back.reader),
+            of(to, &mut back.writer),
+            of(from, &mut self.opener),
+        ];
+        waiting.into_iter().flatten()
     }
 }

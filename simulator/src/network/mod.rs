@@ -117,8 +117,8 @@ pub struct Network {
     arrived: BTreeMap<HostId, u64>,
     listeners: BTreeMap<Place, Backlog>,
     down: BTreeSet<HostId>,
-    /// To be woken at the start of the next step.
-    wakes: Vec<Waker>,
+    /// To be woken at the start of the next step, with the machine that each belongs to.
+    wakes: Vec<(HostId, Waker)>,
 }
 
 impl Network {
@@ -158,9 +158,10 @@ impl Network {
             self.enqueue(self.now + RETRANSMIT_US, packet);
         }
         for conn in self.conns.values_mut() {
-            for half in &mut conn.halves {
+            for (end, half) in conn.ends.iter().zip(&mut conn.halves) {
                 half.unacknowledged = 0;
-                self.wakes.extend(half.writer.take());
+                let writer = half.writer.take();
+                self.wakes.extend(writer.map(|waker| (end.host, waker)));
             }
         }
     }
@@ -194,9 +195,22 @@ impl Network {
         }
     }
 
-    /// Delivers what is due, and says whom to wake (after the world is unlocked).
-    pub(crate) fn deliver(&mut self, now: Micros, trace: &mut Trace) -> Vec<Waker> {
+    /// Begins a step: which machines something happens to in it. What they still do before it arrives
+    /// leaves in this step.
+    pub(crate) fn begin(&mut self, now: Micros) -> BTreeSet<HostId> {
         self.now = now;
+        let due = self.queue.range(..=(now, u64::MAX));
+        let receivers = due.filter_map(|(_, packet)| {
+            let conn = self.conns.get(&packet.conn)?;
+            Some(conn.direction(packet.from).1)
+        });
+        let woken = self.wakes.iter().map(|(host, _)| *host);
+        receivers.chain(woken).collect()
+    }
+
+    /// Delivers what is due, and says whom to wake (after the world is unlocked).
+    pub(crate) fn deliver(&mut self, trace: &mut Trace) -> Vec<(HostId, Waker)> {
+        let now = self.now;
         while let Some(next) = self.queue.first_entry() {
             if next.key().0 > now {
                 break;
@@ -278,17 +292,17 @@ impl Network {
             Body::Open => self.arrive_open(id, trace),
             Body::Opened => {
                 conn.phase = Phase::Open;
-                self.wakes.extend(conn.opener.take());
+                self.wakes.extend(conn.opener.take().map(|waker| (b, waker)));
             }
             Body::Refused => {
                 conn.phase = Phase::Refused;
-                self.wakes.extend(conn.opener.take());
+                self.wakes.extend(conn.opener.take().map(|waker| (b, waker)));
             }
             Body::Data(bytes) => self.arrive_data(id, from, &bytes, trace),
             Body::Fin => {
                 let half = &mut conn.halves[from];
                 half.fin_arrived = true;
-                self.wakes.extend(half.reader.take());
+                self.wakes.extend(half.reader.take().map(|waker| (b, waker)));
             }
             Body::Reset => {
                 trace.line(self.now, format_args!("reset c{id} h{a}>h{b}"));
@@ -305,7 +319,8 @@ impl Network {
         match self.listeners.get_mut(&conn.to) {
             Some(backlog) if backlog.waiting.len() < BACKLOG_MAX => {
                 backlog.waiting.push_back(id);
-                self.wakes.extend(backlog.acceptor.take());
+                let acceptor = backlog.acceptor.take();
+                self.wakes.extend(acceptor.map(|waker| (b, waker)));
                 trace.line(self.now, format_args!("open c{id} h{a}>h{b}"));
                 self.send(id, 1, Body::Opened);
             }
@@ -335,7 +350,7 @@ impl Network {
             return;
         }
         half.inbox.extend(bytes);
-        self.wakes.extend(half.reader.take());
+        self.wakes.extend(half.reader.take().map(|waker| (b, waker)));
         if self.rng.chance(self.links.get(a, b).reset_ppm) {
             trace.line(self.now, format_args!("break c{id} h{a}>h{b}"));
             self.arrive_reset(id, 0);

@@ -167,7 +167,7 @@ impl Workload {
             gone,
             world: sim.world().clone(),
         };
-        machine.spawn(removal.run());
+        machine.spawn(sim.now(), removal.run());
     }
 
     /// Sends what is due.
@@ -224,6 +224,7 @@ impl Workload {
             answer: None,
         });
         machine.spawn(
+            sim.now(),
             Call {
                 number,
                 ask,
