@@ -51,6 +51,7 @@ scenarios! {
     emptied: "emptied",
     flapping: "flapping",
     kubo_trouble: "kubo-trouble",
+    leader_clock: "leader-clock",
     lost_quorum: "lost-quorum",
     majority_without_leader: "majority-without-leader",
     membership: "membership",

@@ -207,11 +207,19 @@ impl Monitor {
         self.clock_ahead_ms().unsigned_abs() > CLOCK_OFFSET_MAX_MS
     }
 
+    /// Whether more than half of the members' clocks show what this peer's wall clock shows.
+    #[must_use]
+    pub fn clock_is_confirmed(&self) -> bool {
+        let (now, wall) = (self.now_ms(), wall_clock());
+        let view = self.0.view.lock();
+        view.clock_is_confirmed(&self.0.local, now, wall)
+    }
+
     /// How far this peer's wall clock is ahead of the median of the members'.
     #[must_use]
     pub fn clock_ahead_ms(&self) -> i64 {
-        let now = self.now_ms();
-        self.0.view.lock().clock_ahead_ms(&self.0.local, now)
+        let (now, wall) = (self.now_ms(), wall_clock());
+        self.0.view.lock().clock_ahead_ms(&self.0.local, now, wall)
     }
 
     /// Others with something that has lapsed and is not alerted yet.
@@ -311,5 +319,16 @@ mod tests {
         assert!(!monitor.clock_is_off());
         monitor.check();
         assert_eq!(monitor.alerts(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_is_off_before_the_next_ping() {
+        let monitor = monitor(3);
+        monitor.observe(ping(2, "{}", 0));
+        monitor.observe(ping(3, "{}", 0));
+        assert!(!monitor.clock_is_off());
+        // Time passes, and the wall clock shows what it did: it was set back.
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert!(monitor.clock_is_off());
     }
 }

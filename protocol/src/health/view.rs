@@ -40,10 +40,12 @@ impl Received {
         now_ms.saturating_sub(self.arrived_ms) < self.metric.ttl_ms
     }
 
-    /// The sender's wall clock minus ours, as seen at the arrival.
-    fn clock_offset_ms(&self) -> i64 {
-        let (theirs, ours) = (self.metric.taken_at.0, self.received_at.0);
-        i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX)
+    /// The sender's wall clock minus ours, as it is now if theirs has gone on as our monotonic clock
+    /// has since the arrival: ours may have been set meanwhile.
+    fn clock_offset_ms(&self, now_ms: u64, wall: Timestamp) -> i64 {
+        let since_ms = now_ms.saturating_sub(self.arrived_ms);
+        let theirs = self.metric.taken_at.plus_ms(since_ms);
+        i64::try_from(i128::from(theirs.0) - i128::from(wall.0)).unwrap_or(i64::MAX)
     }
 }
 
@@ -201,14 +203,26 @@ impl HealthView {
         &mut self.alerts
     }
 
-    /// How far this peer's wall clock is ahead of the median of the members' clocks, its own
-    /// included, as told by fresh pings. `own` is this peer.
+    /// Whether the clocks of more than half of the members, its own included, show what this peer's
+    /// shows, give or take [`CLOCK_OFFSET_MAX_MS`]: no two halves can say so of different times.
     #[must_use]
-    pub fn clock_ahead_ms(&self, own: &PeerId, now_ms: u64) -> i64 {
+    pub fn clock_is_confirmed(&self, own: &PeerId, now_ms: u64, wall: Timestamp) -> bool {
+        let others = self.fresh_of(PING, now_ms).filter(|r| {
+            let offset = r.clock_offset_ms(now_ms, wall).unsigned_abs();
+            r.metric.peer != *own && offset <= CLOCK_OFFSET_MAX_MS
+        });
+        (others.count() + 1) * 2 > self.members.len()
+    }
+
+    /// How far this peer's wall clock, which shows `wall`, is ahead of the median of the members'
+    /// clocks, its own included, as told by fresh pings. `own` is this peer.
+    #[must_use]
+    pub fn clock_ahead_ms(&self, own: &PeerId, now_ms: u64, wall: Timestamp) -> i64 {
         let others = self
             .fresh_of(PING, now_ms)
             .filter(|r| r.metric.peer != *own);
-        let mut offsets: Vec<i64> = others.map(Received::clock_offset_ms).collect();
+        let offsets = others.map(|r| r.clock_offset_ms(now_ms, wall));
+        let mut offsets: Vec<i64> = offsets.collect();
         offsets.push(0);
         offsets.sort_unstable();
         let upper = offsets[offsets.len() / 2];
@@ -375,14 +389,43 @@ mod tests {
     fn the_clock_is_compared_with_the_median_of_all() {
         let mut view = view(5);
         let wall = Timestamp(100_000);
-        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 0);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0, wall), 0);
         view.observe(metric(2, PING, 70_000), 0, wall);
         // Two clocks: who is to say?
-        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 0);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0, wall), 0);
         view.observe(metric(3, PING, 71_000), 0, wall);
-        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 29_000);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0, wall), 29_000);
         view.observe(metric(4, PING, 100_000), 0, wall);
         view.observe(metric(5, PING, 100_100), 0, wall);
-        assert_eq!(view.clock_ahead_ms(&peer(1), 0), 0);
+        assert_eq!(view.clock_ahead_ms(&peer(1), 0, wall), 0);
+    }
+
+    #[test]
+    fn a_clock_is_confirmed_by_more_than_half_of_all() {
+        let mut view = view(3);
+        let confirmed = |view: &HealthView, wall| {
+            let wall = Timestamp(wall);
+            view.clock_is_confirmed(&peer(1), 0, wall)
+        };
+        assert!(!confirmed(&view, 100_000), "nobody was heard yet");
+        view.observe(metric(2, PING, 100_000), 0, Timestamp(100_000));
+        assert!(confirmed(&view, 105_000));
+        assert!(!confirmed(&view, 120_000), "one of two is wrong");
+        view.observe(metric(3, PING, 120_000), 0, Timestamp(120_000));
+        assert!(confirmed(&view, 120_000));
+        let alone = HealthView::new();
+        assert!(confirmed(&alone, 120_000));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_off_before_anybody_speaks_again() {
+        let mut view = view(3);
+        for n in [2, 3] {
+            view.observe(metric(n, PING, 100_000), 0, Timestamp(100_000));
+        }
+        let ahead = |wall| view.clock_ahead_ms(&peer(1), 500, Timestamp(wall));
+        assert_eq!(ahead(100_500), 0);
+        assert_eq!(ahead(121_500), 21_000);
+        assert_eq!(ahead(79_500), -21_000);
     }
 }

@@ -20,6 +20,7 @@ const ALL: &[(&str, &str)] = scenarios![
     "emptied",
     "flapping",
     "kubo-trouble",
+    "leader-clock",
     "lost-quorum",
     "majority-without-leader",
     "membership",

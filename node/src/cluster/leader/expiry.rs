@@ -32,8 +32,12 @@ pub(crate) async fn run(leader: Leader, interval: Duration, mut stop: Stop) {
 
 impl Leader {
     async fn sweep(&self) {
-        let clock_is_off = self.0.monitor.clock_is_off() && !planted(Mutation::ExpiryByWrongClock);
-        if !self.leads() || clock_is_off {
+        let monitor = &self.0.monitor;
+        self.0.consensus.hold_log_time(monitor.clock_is_off());
+        if !self.leads() {
+            return;
+        }
+        if !monitor.clock_is_confirmed() && !planted(Mutation::ExpiryByWrongClock) {
             return;
         }
         let now = wall_clock();
