@@ -52,7 +52,7 @@ pub(super) fn build(
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         streams: streams::Behaviour::new(accepted),
-        gossip: gossip::behaviour(keys, cfg.gossip_heartbeat)?,
+        gossip: gossip::behaviour(local, cfg.gossip_heartbeat)?,
         dht: dht::behaviour(local, network),
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(cfg.silence_max / 3)),

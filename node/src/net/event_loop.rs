@@ -18,8 +18,9 @@ use super::{
     addresses,
     behaviour::Behaviour,
     dialer::Dialer,
+    envelope::{Payload, Sealer},
     error::PublishError,
-    gossip::{self, Payload},
+    gossip,
     handle::Command,
     identity::to_libp2p,
     peerstore_writer::PeerstoreWriter,
@@ -42,6 +43,8 @@ pub(super) struct EventLoop {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keypair,
+    /// Signs what is gossiped.
+    pub(super) sealer: Sealer,
     /// What others are told, when configured.
     pub(super) announce: Vec<Multiaddr>,
     /// What others are never told.
@@ -111,7 +114,9 @@ impl EventLoop {
 
     fn publish(&mut self, topic: Topic, payload: Payload) -> Result<(), PublishError> {
         use libp2p::gossipsub::PublishError as Error;
-        let sealed = gossip::seal(&self.shared.hello(), payload).ok_or(PublishError::NoCluster)?;
+        let sealed = self.sealer.seal(&self.shared.hello(), topic, payload);
+        let sealed = sealed.map_err(|e| PublishError::Failed(e.to_string()))?;
+        let sealed = sealed.ok_or(PublishError::NoCluster)?;
         let len = sealed.len();
         let published = self
             .swarm

@@ -17,8 +17,9 @@ use tokio::{sync::mpsc::error::TrySendError, time::Instant};
 use super::{
     behaviour::BehaviourEvent,
     dht,
+    envelope::{Dropped, Opener, Payload},
     event_loop::EventLoop,
-    gossip::{self, Dropped, GossipMessage, Payload},
+    gossip::{self, GossipMessage},
     greeting::NoGreeting,
     handle::PeerEvent,
     identity::from_libp2p,
@@ -262,16 +263,22 @@ impl EventLoop {
     ) {
         let ours = self.shared.hello();
         let members = self.shared.members();
-        let opened = gossip::unseal(&ours, &members, message.source, &message.data);
+        let opener = Opener {
+            ours: &ours,
+            members: &members,
+        };
+        let topic = gossip::topic_of(&message.topic);
+        let opened = topic.map(|topic| opener.open(source, topic, &message));
         let acceptance = match &opened {
-            Ok(_) => gossipsub::MessageAcceptance::Accept,
-            Err(dropped) => dropped.acceptance(),
+            Some(Ok(_)) => gossipsub::MessageAcceptance::Accept,
+            Some(Err(dropped)) => dropped.acceptance(),
+            None => gossipsub::MessageAcceptance::Ignore,
         };
         self.swarm
             .behaviour_mut()
             .gossip
             .report_message_validation_result(id, source, acceptance);
-        let Some(topic) = gossip::topic_of(&message.topic) else {
+        let (Some(topic), Some(opened)) = (topic, opened) else {
             return;
         };
         match opened {

@@ -12,6 +12,7 @@ mod behaviour;
 mod config;
 mod dht;
 mod dialer;
+mod envelope;
 mod error;
 mod event_loop;
 mod events;

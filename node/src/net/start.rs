@@ -24,6 +24,7 @@ use super::{
     config::NetConfig,
     dht,
     dialer::Dialer,
+    envelope::Sealer,
     error::NetError,
     event_loop::EventLoop,
     handle::Net,
@@ -66,6 +67,7 @@ pub async fn start(cfg: NetConfig, env: &Env) -> Result<Net, NetError> {
     let mut event_loop = EventLoop {
         swarm,
         shared: shared.clone(),
+        sealer: Sealer::new(keys.clone()),
         keys,
         bootstrap: learn_bootstrap(&cfg, &shared),
         announce: cfg.announce,

@@ -292,17 +292,20 @@ impl Network {
             Body::Open => self.arrive_open(id, trace),
             Body::Opened => {
                 conn.phase = Phase::Open;
-                self.wakes.extend(conn.opener.take().map(|waker| (b, waker)));
+                self.wakes
+                    .extend(conn.opener.take().map(|waker| (b, waker)));
             }
             Body::Refused => {
                 conn.phase = Phase::Refused;
-                self.wakes.extend(conn.opener.take().map(|waker| (b, waker)));
+                self.wakes
+                    .extend(conn.opener.take().map(|waker| (b, waker)));
             }
             Body::Data(bytes) => self.arrive_data(id, from, &bytes, trace),
             Body::Fin => {
                 let half = &mut conn.halves[from];
                 half.fin_arrived = true;
-                self.wakes.extend(half.reader.take().map(|waker| (b, waker)));
+                self.wakes
+                    .extend(half.reader.take().map(|waker| (b, waker)));
             }
             Body::Reset => {
                 trace.line(self.now, format_args!("reset c{id} h{a}>h{b}"));
@@ -350,7 +353,8 @@ impl Network {
             return;
         }
         half.inbox.extend(bytes);
-        self.wakes.extend(half.reader.take().map(|waker| (b, waker)));
+        self.wakes
+            .extend(half.reader.take().map(|waker| (b, waker)));
         if self.rng.chance(self.links.get(a, b).reset_ppm) {
             trace.line(self.now, format_args!("break c{id} h{a}>h{b}"));
             self.arrive_reset(id, 0);
