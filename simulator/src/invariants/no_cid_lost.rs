@@ -36,7 +36,9 @@ impl Invariant for NoCidLost {
             let suspects = std::mem::take(&mut self.suspects);
             for (cid, (rev, by)) in suspects {
                 let same = self.holders.rev_of(&cid) == Some(rev);
-                if same && by != peer {
+                // After a loss of power it may not know again of the unpin that it has carried out.
+                let knows = by == peer && view.caught_up;
+                if same && !knows {
                     self.suspects.insert(cid, (rev, by));
                 } else if same && self.holders.count(&cid, None) == 0 {
                     return Err(format!(
@@ -58,6 +60,8 @@ impl Invariant for NoCidLost {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::invariants::holders::ORDER_US;
     use crate::invariants::tests::{pin, state};
@@ -65,6 +69,7 @@ mod tests {
     fn look(peer: HostId, rev: u64, pinned: Option<u64>, held: bool) -> Seen {
         state(peer, rev, |view| {
             view.at = rev * 2 * ORDER_US;
+            view.caught_up = true;
             view.pins = pinned.map(|rev| pin(1, rev, (1, 1))).into_iter().collect();
             let cid = pin(1, 1, (1, 1)).spec.cid;
             view.held = Some(held.then_some(cid).into_iter().collect());
@@ -85,6 +90,26 @@ mod tests {
             look(1, 3, Some(1), false),
         ];
         assert!(!verdict(&lost));
+    }
+
+    #[test]
+    fn what_was_unpinned_before_a_loss_of_power_may_not_be_known_after_it() {
+        let behind = |seen: Seen| match seen {
+            Seen::State { peer, life, view } => {
+                let mut view = view.as_ref().clone();
+                view.caught_up = false;
+                let view = Arc::new(view);
+                Seen::State { peer, life, view }
+            }
+            other => other,
+        };
+        let before = [look(1, 0, Some(1), true), look(1, 1, Some(1), true)];
+        let after = [look(1, 2, Some(1), false), look(1, 3, Some(1), false)];
+        let known = [before.as_slice(), &after.map(behind)].concat();
+        let unpinned = [known.as_slice(), &[look(1, 4, None, false)]].concat();
+        assert!(verdict(&unpinned));
+        let lost = [known.as_slice(), &[look(1, 4, Some(1), false)]].concat();
+        assert!(!verdict(&lost), "by now it must know");
     }
 
     #[test]
