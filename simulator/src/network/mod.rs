@@ -4,13 +4,14 @@
 //! clients.rs    the client library      ┐
 //! transport.rs  libp2p's transport      │
 //! sockets.rs    listen and connect doors├─ pipe.rs (streams) ─ mod.rs (packets) ─ links.rs
-//!                                       ┘                      conn.rs, segments.rs
+//!                                       ┘                      conn.rs, segments.rs, arrivals.rs
 //! ```
 //!
 //! Every host has one address; whatever address it listens on (any, loopback, its own), it is
 //! reached at that one, and at `127.0.0.1` by itself. A packet that meets a cut link waits and is
 //! sent again after the link is mended, as TCP does.
 
+mod arrivals;
 mod clients;
 mod conn;
 mod links;
@@ -26,17 +27,12 @@ use std::{
     task::Waker,
 };
 
-use sha2::{Digest as _, Sha256};
-
 pub use clients::ClientSockets;
 pub use links::{Link, Links};
 pub use sockets::Sockets;
 pub use transport::Pipes;
 
-use self::{
-    conn::{Conn, Phase},
-    links::RETRANSMIT_US,
-};
+use self::{conn::Conn, links::RETRANSMIT_US};
 use crate::world::{HostId, Micros, Rng, Trace};
 
 /// Connections waiting to be accepted; further ones are not answered.
@@ -268,109 +264,6 @@ impl Network {
     fn enqueue(&mut self, at: Micros, packet: Packet) {
         self.sent += 1;
         self.queue.insert((at, self.sent), packet);
-    }
-
-    fn arrive(&mut self, packet: Packet, trace: &mut Trace) {
-        let Packet { conn: id, from, .. } = packet;
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let (a, b) = conn.direction(from);
-        if self.links.is_cut(a, b) {
-            self.held.push(packet);
-            return;
-        }
-        let to = &conn.ends[1 - from];
-        if self.down.contains(&b) {
-            return;
-        }
-        if to.dead && !matches!(packet.body, Body::Reset) {
-            self.send(id, 1 - from, Body::Reset);
-            return;
-        }
-        match packet.body {
-            Body::Open => self.arrive_open(id, trace),
-            Body::Opened => {
-                conn.phase = Phase::Open;
-                self.wakes
-                    .extend(conn.opener.take().map(|waker| (b, waker)));
-            }
-            Body::Refused => {
-                conn.phase = Phase::Refused;
-                self.wakes
-                    .extend(conn.opener.take().map(|waker| (b, waker)));
-            }
-            Body::Data(bytes) => self.arrive_data(id, from, &bytes, trace),
-            Body::Fin => {
-                let half = &mut conn.halves[from];
-                half.fin_arrived = true;
-                self.wakes
-                    .extend(half.reader.take().map(|waker| (b, waker)));
-            }
-            Body::Reset => {
-                trace.line(self.now, format_args!("reset c{id} h{a}>h{b}"));
-                self.arrive_reset(id, from);
-            }
-        }
-    }
-
-    fn arrive_open(&mut self, id: ConnId, trace: &mut Trace) {
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let (a, b) = conn.direction(0);
-        match self.listeners.get_mut(&conn.to) {
-            Some(backlog) if backlog.waiting.len() < BACKLOG_MAX => {
-                backlog.waiting.push_back(id);
-                let acceptor = backlog.acceptor.take();
-                self.wakes.extend(acceptor.map(|waker| (b, waker)));
-                trace.line(self.now, format_args!("open c{id} h{a}>h{b}"));
-                self.send(id, 1, Body::Opened);
-            }
-            Some(_) => {}
-            None => {
-                trace.line(self.now, format_args!("refuse c{id} h{a}>h{b}"));
-                conn.ends[1].dropped = true;
-                self.send(id, 1, Body::Refused);
-            }
-        }
-    }
-
-    fn arrive_data(&mut self, id: ConnId, from: usize, bytes: &[u8], trace: &mut Trace) {
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let (a, b) = conn.direction(from);
-        let digest = Sha256::digest(bytes);
-        let short = hex::encode(digest.get(..6).unwrap_or_default());
-        let len = bytes.len();
-        *self.arrived.entry(b).or_default() += 1;
-        trace.line(self.now, format_args!("data c{id} h{a}>h{b} {len} {short}"));
-        let half = &mut conn.halves[from];
-        half.in_flight = half.in_flight.saturating_sub(len);
-        if conn.ends[1 - from].dropped {
-            self.send(id, 1 - from, Body::Reset);
-            return;
-        }
-        half.inbox.extend(bytes);
-        self.wakes
-            .extend(half.reader.take().map(|waker| (b, waker)));
-        if self.rng.chance(self.links.get(a, b).reset_ppm) {
-            trace.line(self.now, format_args!("break c{id} h{a}>h{b}"));
-            self.arrive_reset(id, 0);
-            self.arrive_reset(id, 1);
-        }
-    }
-
-    /// A reset sent by end `from` reaches the other.
-    fn arrive_reset(&mut self, id: ConnId, from: usize) {
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.ends[1 - from].reset = true;
-            if conn.phase == Phase::Opening {
-                conn.phase = Phase::Refused;
-            }
-            self.wakes.extend(conn.wakers());
-        }
     }
 
     /// The program at `end` drops its stream: what is unread is answered with a reset.
