@@ -68,7 +68,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::TruncateNotWritten,
         "what was cut off the log is there again after a restart",
         "deposed",
-        Some(Found::Run("all-serve", 4)),
+        Some(Found::Run("all-serve", 2)),
     ),
     planted(
         "stale-read-as-linearizable",
@@ -96,7 +96,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::StateBeforeRecovery,
         "the state is served while it may be older than before the last stop",
         "restart-alone",
-        Some(Found::Run("reads-never-go-back", 8)),
+        Some(Found::Run("reads-never-go-back", 4)),
     ),
     planted(
         "apply-by-local-clock",
@@ -166,7 +166,7 @@ pub const TABLE: &[Planted] = &[
         Mutation::ReleaseOnGossip,
         "a peer is let go without asking whether the others hold the pin",
         "emptied",
-        Some(Found::Run("make-before-break", 4)),
+        Some(Found::Run("make-before-break", 2)),
     ),
     planted(
         "delta-dropped-without-digest",

@@ -96,6 +96,13 @@ pub enum Seen {
     },
     /// The first fault has happened.
     Disturbed,
+    /// A client asks for a pin.
+    Asked {
+        /// Of which CID.
+        cid: Cid,
+        /// When.
+        at: Micros,
+    },
     /// What a peer has open.
     Load {
         /// Who.

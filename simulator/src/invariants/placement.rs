@@ -1,12 +1,14 @@
 //! As long as nothing is amiss, a new pin goes where its user wishes, and over as many zones as it
 //! has copies.
 //!
-//! Judged before the first fault only: later the wishes of a user and what lives may not agree.
+//! Judged before the first fault only: later the wishes of a user and what lives may not agree. And
+//! only pins that were asked for once of late: content that an earlier order has brought somewhere
+//! stays there, and that order may never have been seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipfs_cluster_protocol::{
-    id::{PeerId, Seq},
+    id::{Cid, PeerId, Seq},
     pin::{Holding, Pin},
 };
 
@@ -15,6 +17,8 @@ use crate::{observe::Seen, world::Micros};
 
 /// By then every peer has told of itself.
 const SETTLING_US: Micros = 20_000_000;
+/// Two orders that are not farther apart may both come between two looks.
+const LATELY_US: Micros = 10_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Placement {
@@ -22,6 +26,8 @@ pub(super) struct Placement {
     start: Option<Micros>,
     disturbed: bool,
     known: BTreeSet<Seq>,
+    /// When the last two orders of each CID came.
+    asked: BTreeMap<Cid, [Micros; 2]>,
 }
 
 impl Placement {
@@ -31,6 +37,11 @@ impl Placement {
             zones,
             ..Self::default()
         }
+    }
+
+    fn asked_again(&self, pin: &Pin) -> bool {
+        let asked = self.asked.get(&pin.spec.cid);
+        asked.is_some_and(|[before, last]| *last < *before + LATELY_US)
     }
 
     fn judge(&self, pin: &Pin) -> Result<(), String> {
@@ -80,12 +91,18 @@ impl Invariant for Placement {
                 self.disturbed = true;
                 return Ok(());
             }
+            Seen::Asked { cid, at } => {
+                let last = self.asked.get(cid).map_or(0, |[_, last]| *last);
+                self.asked.insert(*cid, [last, *at]);
+                return Ok(());
+            }
             Seen::State { view, .. } if !self.disturbed => view,
             _ => return Ok(()),
         };
         let start = *self.start.get_or_insert(view.at);
         for pin in &view.pins {
-            if self.known.insert(pin.seq) && view.at > start + SETTLING_US {
+            let new = self.known.insert(pin.seq);
+            if new && view.at > start + SETTLING_US && !self.asked_again(pin) {
                 self.judge(pin)?;
             }
         }
@@ -99,10 +116,23 @@ mod tests {
     use crate::invariants::tests::{peer, pin, state};
 
     fn verdict(wish: Option<usize>, allocations: &[usize], copies: u32) -> Result<(), String> {
+        after(&[2 * SETTLING_US], wish, allocations, copies)
+    }
+
+    fn after(
+        asked: &[Micros],
+        wish: Option<usize>,
+        allocations: &[usize],
+        copies: u32,
+    ) -> Result<(), String> {
         let zone = |n: usize| (peer(n), if n < 3 { "eu" } else { "us" }.to_owned());
         let mut invariant = Placement::new((1..=4).map(zone).collect());
         invariant.check(&state(1, 1, |_| {}))?;
         let mut pin = pin(7, 2, (2, 2));
+        for at in asked {
+            let (cid, at) = (pin.spec.cid, *at);
+            invariant.check(&Seen::Asked { cid, at })?;
+        }
         pin.spec.user_allocations = wish.map(peer).into_iter().collect();
         pin.allocations = allocations.iter().map(|n| peer(*n)).collect();
         pin.copies = copies;
@@ -119,6 +149,14 @@ mod tests {
         assert!(verdict(None, &[1, 2], 2).is_err());
         assert_eq!(verdict(Some(2), &[2, 1], 2), Ok(()));
         assert!(verdict(Some(2), &[1, 3], 2).is_err());
+    }
+
+    #[test]
+    fn what_an_order_before_it_has_placed_stays() {
+        let (first, soon) = (SETTLING_US, SETTLING_US + LATELY_US / 2);
+        assert_eq!(after(&[first, soon], None, &[1, 2], 2), Ok(()));
+        let later = SETTLING_US + 2 * LATELY_US;
+        assert!(after(&[first, later], None, &[1, 2], 2).is_err());
     }
 
     #[test]

@@ -134,6 +134,9 @@ impl Run {
         while self.sim.now() < end {
             self.let_happen(&mut timeline)?;
             self.workload.step(&self.sim);
+            for (cid, at) in self.workload.take_asked() {
+                self.see(Seen::Asked { cid, at })?;
+            }
             self.step()?;
             let now = self.workload.leader();
             if now != leader && now.is_some() {

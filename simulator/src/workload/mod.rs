@@ -75,6 +75,8 @@ pub struct Workload {
     next_burst: u64,
     /// How far peers may be wrong about the time.
     clock_error: Micros,
+    /// CIDs that clients have asked to pin since they were told last, and when.
+    asked: Vec<(Cid, Micros)>,
 }
 
 impl std::fmt::Debug for Workload {
@@ -100,6 +102,7 @@ impl Workload {
             numbers: Arc::new(numbers.collect()),
             next_burst: plan.cids + 1,
             clock_error: scenario.clock_error_seconds() * 1_000_000,
+            asked: Vec::new(),
             plan,
             rng: Rng::new(seed, "workload"),
             cluster,
@@ -204,6 +207,11 @@ impl Workload {
         }
     }
 
+    /// What clients have asked to pin since the last call, and when.
+    pub fn take_asked(&mut self) -> Vec<(Cid, Micros)> {
+        std::mem::take(&mut self.asked)
+    }
+
     /// Sends a request to a peer, if its machine runs.
     pub fn send(&mut self, sim: &Simulation, peer: HostId, ask: Ask, cid: u64) {
         // A machine that is down is not answered by: nothing to learn.
@@ -214,6 +222,10 @@ impl Workload {
         let Some(target) = self.target(peer) else {
             return;
         };
+        if ask.pins() {
+            self.asked
+                .extend(content::cid(cid).map(|cid| (cid, sim.now())));
+        }
         let ends = self.draw_end(sim.now(), ask);
         let number = self.history.begin(Request {
             peer,
