@@ -207,22 +207,16 @@ impl HealthView {
     /// shows, give or take [`CLOCK_OFFSET_MAX_MS`]: no two halves can say so of different times.
     #[must_use]
     pub fn clock_is_confirmed(&self, own: &PeerId, now_ms: u64, wall: Timestamp) -> bool {
-        let others = self.fresh_of(PING, now_ms).filter(|r| {
-            let offset = r.clock_offset_ms(now_ms, wall).unsigned_abs();
-            r.metric.peer != *own && offset <= CLOCK_OFFSET_MAX_MS
-        });
-        (others.count() + 1) * 2 > self.members.len()
+        let offsets = self.clock_offsets_ms(own, now_ms, wall);
+        let agree = offsets.filter(|ms| ms.unsigned_abs() <= CLOCK_OFFSET_MAX_MS);
+        (agree.count() + 1) * 2 > self.members.len()
     }
 
     /// How far this peer's wall clock, which shows `wall`, is ahead of the median of the members'
     /// clocks, its own included, as told by fresh pings. `own` is this peer.
     #[must_use]
     pub fn clock_ahead_ms(&self, own: &PeerId, now_ms: u64, wall: Timestamp) -> i64 {
-        let others = self
-            .fresh_of(PING, now_ms)
-            .filter(|r| r.metric.peer != *own);
-        let offsets = others.map(|r| r.clock_offset_ms(now_ms, wall));
-        let mut offsets: Vec<i64> = offsets.collect();
+        let mut offsets: Vec<i64> = self.clock_offsets_ms(own, now_ms, wall).collect();
         offsets.push(0);
         offsets.sort_unstable();
         let upper = offsets[offsets.len() / 2];
@@ -235,6 +229,18 @@ impl HealthView {
             lower
         };
         median.saturating_neg()
+    }
+
+    /// How far the other members' clocks are ahead of this peer's, as told by fresh pings.
+    fn clock_offsets_ms(
+        &self,
+        own: &PeerId,
+        now_ms: u64,
+        wall: Timestamp,
+    ) -> impl Iterator<Item = i64> {
+        self.fresh_of(PING, now_ms)
+            .filter(|r| r.metric.peer != *own)
+            .map(move |r| r.clock_offset_ms(now_ms, wall))
     }
 }
 

@@ -60,11 +60,9 @@ impl Invariant for NoCidLost {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::invariants::holders::ORDER_US;
-    use crate::invariants::tests::{pin, state};
+    use crate::invariants::tests::{in_life, pin, state};
 
     fn look(peer: HostId, rev: u64, pinned: Option<u64>, held: bool) -> Seen {
         state(peer, rev, |view| {
@@ -94,15 +92,7 @@ mod tests {
 
     #[test]
     fn what_was_unpinned_before_a_loss_of_power_may_not_be_known_after_it() {
-        let behind = |seen: Seen| match seen {
-            Seen::State { peer, life, view } => {
-                let mut view = view.as_ref().clone();
-                view.caught_up = false;
-                let view = Arc::new(view);
-                Seen::State { peer, life, view }
-            }
-            other => other,
-        };
+        let behind = |seen| in_life(0, seen, false);
         let before = [look(1, 0, Some(1), true), look(1, 1, Some(1), true)];
         let after = [look(1, 2, Some(1), false), look(1, 3, Some(1), false)];
         let known = [before.as_slice(), &after.map(behind)].concat();

@@ -107,10 +107,8 @@ impl Invariant for OrderedUnpins {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::invariants::tests::{peer, pin, state};
+    use crate::invariants::tests::{in_life, peer, pin, state};
 
     fn look(rev: u64, pinned: Option<u64>, held: bool) -> Seen {
         let of = |rev| {
@@ -127,15 +125,6 @@ mod tests {
 
     #[test]
     fn what_was_done_before_a_loss_of_power_may_not_be_known_after_it() {
-        let in_life = |life, seen: Seen, caught_up| match seen {
-            Seen::State { peer, view, .. } => {
-                let mut view = view.as_ref().clone();
-                view.caught_up = caught_up;
-                let view = Arc::new(view);
-                Seen::State { peer, life, view }
-            }
-            other => other,
-        };
         let held = [look(0, Some(1), true), look(1, Some(1), true)];
         let after = |caught_up| {
             let looks = [look(2, Some(1), false), look(3, Some(1), false)];

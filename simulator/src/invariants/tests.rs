@@ -63,6 +63,19 @@ pub(super) fn state(peer: HostId, rev: u64, change: impl FnOnce(&mut View)) -> S
     }
 }
 
+/// The same look in that life of the peer, which has applied all of its log or has not.
+pub(super) fn in_life(life: u64, seen: Seen, caught_up: bool) -> Seen {
+    match seen {
+        Seen::State { peer, view, .. } => {
+            let mut view = view.as_ref().clone();
+            view.caught_up = caught_up;
+            let view = Arc::new(view);
+            Seen::State { peer, life, view }
+        }
+        other => other,
+    }
+}
+
 /// A look at a log of (index, term, content).
 pub(super) fn log(peer: HostId, entries: &[(u64, u64, u8)]) -> Seen {
     let mark = |(index, term, content): &(u64, u64, u8)| LogMark {

@@ -28,20 +28,17 @@ impl Network {
             Body::Open => self.arrive_open(id, trace),
             Body::Opened => {
                 conn.phase = Phase::Open;
-                self.wakes
-                    .extend(conn.opener.take().map(|waker| (b, waker)));
+                self.wakes.add(b, &mut conn.opener);
             }
             Body::Refused => {
                 conn.phase = Phase::Refused;
-                self.wakes
-                    .extend(conn.opener.take().map(|waker| (b, waker)));
+                self.wakes.add(b, &mut conn.opener);
             }
             Body::Data(bytes) => self.arrive_data(id, from, &bytes, trace),
             Body::Fin => {
                 let half = &mut conn.halves[from];
                 half.fin_arrived = true;
-                self.wakes
-                    .extend(half.reader.take().map(|waker| (b, waker)));
+                self.wakes.add(b, &mut half.reader);
             }
             Body::Reset => {
                 trace.line(self.now, format_args!("reset c{id} h{a}>h{b}"));
@@ -58,8 +55,7 @@ impl Network {
         match self.listeners.get_mut(&conn.to) {
             Some(backlog) if backlog.waiting.len() < BACKLOG_MAX => {
                 backlog.waiting.push_back(id);
-                let acceptor = backlog.acceptor.take();
-                self.wakes.extend(acceptor.map(|waker| (b, waker)));
+                self.wakes.add(b, &mut backlog.acceptor);
                 trace.line(self.now, format_args!("open c{id} h{a}>h{b}"));
                 self.send(id, 1, Body::Opened);
             }
@@ -89,8 +85,7 @@ impl Network {
             return;
         }
         half.inbox.extend(bytes);
-        self.wakes
-            .extend(half.reader.take().map(|waker| (b, waker)));
+        self.wakes.add(b, &mut half.reader);
         if self.rng.chance(self.links.get(a, b).reset_ppm) {
             trace.line(self.now, format_args!("break c{id} h{a}>h{b}"));
             self.arrive_reset(id, 0);
@@ -105,7 +100,7 @@ impl Network {
             if conn.phase == Phase::Opening {
                 conn.phase = Phase::Refused;
             }
-            self.wakes.extend(conn.wakers());
+            conn.wake_all(&mut self.wakes);
         }
     }
 }

@@ -8,6 +8,27 @@ use crate::world::{HostId, Micros};
 /// Bytes that may be under way or unread in one direction.
 const WINDOW: usize = 256 * 1024;
 
+/// Who is woken at the start of the next step, and on which machine.
+#[derive(Debug, Default)]
+pub(super) struct Wakes(Vec<(HostId, Waker)>);
+
+impl Wakes {
+    /// Wakes whoever waits there, on that machine.
+    pub(super) fn add(&mut self, host: HostId, waiting: &mut Option<Waker>) {
+        self.0.extend(waiting.take().map(|waker| (host, waker)));
+    }
+
+    /// The machines.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = HostId> {
+        self.0.iter().map(|(host, _)| *host)
+    }
+
+    /// All of them, to be woken now.
+    pub(super) fn take(&mut self) -> Vec<(HostId, Waker)> {
+        std::mem::take(&mut self.0)
+    }
+}
+
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Half {
@@ -94,18 +115,14 @@ impl Conn {
         self.ends.iter().all(|end| end.dropped || end.dead)
     }
 
-    /// Everybody who waits for something on it, and on which machine.
-    pub(super) fn wakers(&mut self) -> impl Iterator<Item = (HostId, Waker)> {
+    /// Wakes everybody who waits for something on it.
+    pub(super) fn wake_all(&mut self, wakes: &mut Wakes) {
         let (from, to) = self.direction(0);
         let [out, back] = &mut self.halves;
-        let of = |host, waker: &mut Option<Waker>| waker.take().map(|waker| (host, waker));
-        let waiting = [
-            of(to, &mut out.reader),
-            of(from, &mut out.writer),
-            of(from, &mut back.reader),
-            of(to, &mut back.writer),
-            of(from, &mut self.opener),
-        ];
-        waiting.into_iter().flatten()
+        wakes.add(to, &mut out.reader);
+        wakes.add(from, &mut out.writer);
+        wakes.add(from, &mut back.reader);
+        wakes.add(to, &mut back.writer);
+        wakes.add(from, &mut self.opener);
     }
 }

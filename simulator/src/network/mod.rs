@@ -32,7 +32,10 @@ pub use links::{Link, Links};
 pub use sockets::Sockets;
 pub use transport::Pipes;
 
-use self::{conn::Conn, links::RETRANSMIT_US};
+use self::{
+    conn::{Conn, Wakes},
+    links::RETRANSMIT_US,
+};
 use crate::world::{HostId, Micros, Rng, Trace};
 
 /// Connections waiting to be accepted; further ones are not answered.
@@ -113,8 +116,7 @@ pub struct Network {
     arrived: BTreeMap<HostId, u64>,
     listeners: BTreeMap<Place, Backlog>,
     down: BTreeSet<HostId>,
-    /// To be woken at the start of the next step, with the machine that each belongs to.
-    wakes: Vec<(HostId, Waker)>,
+    wakes: Wakes,
 }
 
 impl Network {
@@ -132,7 +134,7 @@ impl Network {
             arrived: BTreeMap::new(),
             listeners: BTreeMap::new(),
             down: BTreeSet::new(),
-            wakes: Vec::new(),
+            wakes: Wakes::default(),
         }
     }
 
@@ -156,8 +158,7 @@ impl Network {
         for conn in self.conns.values_mut() {
             for (end, half) in conn.ends.iter().zip(&mut conn.halves) {
                 half.unacknowledged = 0;
-                let writer = half.writer.take();
-                self.wakes.extend(writer.map(|waker| (end.host, waker)));
+                self.wakes.add(end.host, &mut half.writer);
             }
         }
     }
@@ -200,21 +201,19 @@ impl Network {
             let conn = self.conns.get(&packet.conn)?;
             Some(conn.direction(packet.from).1)
         });
-        let woken = self.wakes.iter().map(|(host, _)| *host);
-        receivers.chain(woken).collect()
+        receivers.chain(self.wakes.hosts()).collect()
     }
 
     /// Delivers what is due, and says whom to wake (after the world is unlocked).
     pub(crate) fn deliver(&mut self, trace: &mut Trace) -> Vec<(HostId, Waker)> {
-        let now = self.now;
         while let Some(next) = self.queue.first_entry() {
-            if next.key().0 > now {
+            if next.key().0 > self.now {
                 break;
             }
             let packet = next.remove();
             self.arrive(packet, trace);
         }
-        std::mem::take(&mut self.wakes)
+        self.wakes.take()
     }
 
     /// A machine stops. When `silent`, nobody is told (power loss, cable pulled); else its kernel

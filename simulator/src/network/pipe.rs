@@ -45,7 +45,7 @@ impl Pipe {
                 half.unacknowledged += n;
             } else {
                 // The other host runs its own slot; it hears at the start of the next step.
-                wakes.extend(half.writer.take().map(|waker| (other, waker)));
+                wakes.add(other, &mut half.writer);
             }
             return Poll::Ready(Ok(n));
         }
