@@ -13,7 +13,7 @@ use ipfs_cluster_node::{
 use ipfs_cluster_protocol::{
     id::{Cid, LogIndex, PeerId, Rev, Seq},
     pin::Pin,
-    state::{Member, StateRead, StoreError, System, check_invariants, query},
+    state::{Member, StateRead, StoreError, System, Violation, check_invariants, query},
 };
 
 use crate::{
@@ -290,6 +290,7 @@ impl Look {
     }
 }
 
+/// An error is the disk's that the peer runs on, and no fault of the state.
 fn view(state: &dyn StateRead) -> Result<View, StoreError> {
     let mut pins = Vec::new();
     let mut from = Some(Seq(0));
@@ -298,11 +299,54 @@ fn view(state: &dyn StateRead) -> Result<View, StoreError> {
         pins.extend(page.items);
         from = page.next;
     }
+    let fault = match check_invariants(state) {
+        Err(Violation::Store(e)) => return Err(e),
+        Err(fault) => Some(format!("{fault:?}")),
+        Ok(()) => None,
+    };
     Ok(View {
         system: System::load(state)?,
-        fault: check_invariants(state).err().map(|f| format!("{f:?}")),
+        fault,
         members: query::members(state)?,
         pins,
         ..View::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ipfs_cluster_protocol::state::{Model, PinSet, Row, Table};
+    use roaring::RoaringBitmap;
+
+    use super::*;
+
+    /// A state on a disk that refuses some reads.
+    struct Refusing(Model);
+
+    impl StateRead for Refusing {
+        fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(table, key)
+        }
+        fn range(
+            &self,
+            table: Table,
+            from: &[u8],
+            below: Option<&[u8]>,
+            limit: usize,
+        ) -> Result<Vec<Row>, StoreError> {
+            self.0.range(table, from, below, limit)
+        }
+        fn set_block(&self, set: PinSet, block: u64) -> Result<RoaringBitmap, StoreError> {
+            self.0.set_block(set, block)
+        }
+        fn set_blocks(&self, _: PinSet, _: u64, _: usize) -> Result<Vec<u64>, StoreError> {
+            Err(StoreError("no storage space".to_owned()))
+        }
+    }
+
+    #[test]
+    fn a_read_that_fails_is_no_fault_of_the_state() {
+        assert!(view(&Model::default()).unwrap().fault.is_none());
+        assert!(view(&Refusing(Model::default())).is_err());
+    }
 }

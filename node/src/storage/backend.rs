@@ -10,7 +10,7 @@ use redb::{Database, StorageBackend};
 
 use crate::env::{Disk, DiskFile, OpenMode};
 
-use super::error::{OpenError, guard};
+use super::error::{OpenError, failed, guard};
 
 /// One open file of the disk door, as redb wants it.
 #[derive(Debug)]
@@ -78,20 +78,13 @@ pub(super) fn open_database(disk: &dyn Disk, file: &DbFile) -> Result<Database, 
     let len = handle.len().map_err(OpenError::io(path))?;
     let verify = len > 0 && len <= file.verify_bytes_max;
     let cache_bytes = cache_bytes(len, file.cache_bytes);
-    let opened = guard(path, || {
+    let database = guard(path, || {
         let mut builder = Database::builder();
         builder
             .set_cache_size(cache_bytes)
             .set_check_integrity_on_open(verify);
-        Ok(builder.create_with_backend(FileBackend(handle)))
-    })
-    .map_err(|e| OpenError::damaged(path, &e))?;
-    let database = opened.map_err(|e| match redb::Error::from(e) {
-        redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => OpenError::Io {
-            path: path.clone(),
-            source,
-        },
-        e => OpenError::damaged(path, &e),
+        let opened = builder.create_with_backend(FileBackend(handle));
+        opened.map_err(failed(path))
     })?;
     if fresh {
         let dir = path.parent().unwrap_or(Path::new("."));

@@ -64,6 +64,9 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The peer is shutting down.
     #[error(transparent)]
     Closed(#[from] LaneClosed),
@@ -140,7 +143,13 @@ pub(crate) fn damaged(path: &Path, what: impl std::fmt::Display) -> StoreError {
 pub(crate) fn failed<E: Into<redb::Error>>(path: &Path) -> impl FnOnce(E) -> StoreError {
     let path = path.to_path_buf();
     move |e| match e.into() {
-        redb::Error::Io(e) => StoreError(format!("{}: {e}", path.display())),
+        redb::Error::Io(e) if e.kind() != io::ErrorKind::InvalidData => {
+            StoreError(format!("{}: {e}", path.display()))
+        }
+        redb::Error::PreviousIo => StoreError(format!(
+            "{}: the disk has failed before, and the file is not used until the peer starts again",
+            path.display()
+        )),
         e => damaged(&path, e),
     }
 }

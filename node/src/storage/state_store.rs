@@ -400,8 +400,7 @@ pub(super) fn open_positioned(
         };
         let row = table.get(POSITION_KEY).map_err(failed(path))?;
         Ok(row.map(|r| r.value().to_vec()))
-    })
-    .map_err(|e| OpenError::damaged(path, &e.0))?;
+    })?;
     let Some(stored) = stored else {
         return Ok((database, Position::default()));
     };

@@ -249,7 +249,10 @@ pub(crate) fn decode<T: DeserializeOwned>(
 
 /// A row that is not what it should be.
 pub(crate) fn bad(table: Table, key: &[u8], why: impl std::fmt::Display) -> StoreError {
-    StoreError(format!("{table:?} row {}: {why}", hex::encode(key)))
+    StoreError(format!(
+        "the state's {table:?} row {}: {why}",
+        hex::encode(key)
+    ))
 }
 
 /// The seq of a CID's row, live or tombstone.

@@ -100,7 +100,7 @@ impl PinSet {
 
 /// The store failed: a file error or a row that does not decode. The peer stops on it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("state store: {0}")]
+#[error("{0}")]
 pub struct StoreError(pub String);
 
 /// A row: key and value.

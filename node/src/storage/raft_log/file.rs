@@ -98,15 +98,14 @@ impl LogFile {
     ) -> Result<(Self, Tail, LogRecovered), OpenError> {
         let database = open_database(disk, file)?;
         let path = file.path.clone();
-        let read = guard(&path, || {
+        let (recovered, tail) = guard(&path, || {
             let txn = database.begin_read().map_err(failed(&path))?;
             let mut recovered = read_slots(&txn, &path)?;
             let purged = purged_index(recovered.purged.as_deref());
             let (tail, last) = read_entries(&txn, &path, purged)?;
             recovered.last = last;
             Ok((recovered, tail))
-        });
-        let (recovered, tail) = read.map_err(|e| OpenError::damaged(&path, &e.0))?;
+        })?;
         let first = tail.bounds().0;
         let log = Self {
             database: RwLock::new(Some(database)),

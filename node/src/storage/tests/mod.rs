@@ -1,6 +1,7 @@
 //! The stores on real files.
 
 mod damage;
+mod full_disk;
 mod log;
 mod overlay;
 mod snapshot;
@@ -8,7 +9,7 @@ mod snapshot;
 use tempfile::TempDir;
 
 use super::{StateStore, StateTuning};
-use crate::env::real;
+use crate::env::{Env, real};
 
 /// Small sizes, so that a test meets every bound.
 fn tuning() -> StateTuning {
@@ -23,8 +24,10 @@ fn tuning() -> StateTuning {
 }
 
 async fn open(dir: &TempDir) -> StateStore {
+    open_in(&real::env(), dir).await
+}
+
+async fn open_in(env: &Env, dir: &TempDir) -> StateStore {
     let path = dir.path().join("state.redb");
-    StateStore::open(&real::env(), path, tuning())
-        .await
-        .unwrap()
+    StateStore::open(env, path, tuning()).await.unwrap()
 }
