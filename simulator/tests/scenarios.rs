@@ -55,6 +55,7 @@ scenarios! {
     lost_quorum: "lost-quorum",
     majority_without_leader: "majority-without-leader",
     membership: "membership",
+    old_word: "old-word",
     one_way: "one-way",
     partition_leader: "partition-leader",
     restart_alone: "restart-alone",

@@ -1,9 +1,9 @@
 //! Carries out the steps of a plan: replacements first, releases only on the word of those who
 //! hold the pin.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use ipfs_cluster_protocol::{
     command::Command,
     id::{PeerId, Seq},
@@ -23,6 +23,9 @@ use crate::{
 
 /// Steps under way at once.
 const AT_ONCE: usize = 16;
+/// How old a peer's word that it holds a pin may be when others are let go on it: it may have lost
+/// its disk since. Who takes longer is asked again in the next round.
+const WORD_MAX: Duration = Duration::from_secs(5);
 
 /// Proposes and asks.
 #[derive(Debug, Clone, Copy)]
@@ -99,29 +102,33 @@ impl Carrier<'_> {
         }
     }
 
-    /// Who holds the pin, by their own word of this moment.
+    /// Who holds the pin, by their own word of this moment: all are asked at once, or the first would
+    /// have said so long before the last.
     async fn confirmed(&self, question: &Release) -> Vec<PeerId> {
         if planted(Mutation::ReleaseOnGossip) {
             return question.ask.clone();
         }
-        let ask = RpcRequest::Holds {
-            seq: question.seq,
-            rev: question.rev,
-        };
-        let mut confirmed = Vec::new();
-        for peer in &question.ask {
-            if *peer == *self.net.local_peer() {
-                if self.leader.holds_here(question.seq, question.rev).await {
-                    confirmed.push(peer.clone());
-                }
-                continue;
+        let words = question.ask.iter().map(|peer| async move {
+            let held = tokio::time::timeout(WORD_MAX, self.says_it_holds(peer, question)).await;
+            held.unwrap_or_else(|_| Err(format!("no answer within {WORD_MAX:?}")))
+        });
+        let words = join_all(words).await.into_iter().zip(&question.ask);
+        let holders = words.filter_map(|(held, peer)| match held {
+            Ok(held) => held.then(|| peer.clone()),
+            Err(reason) => {
+                tracing::debug!(%peer, reason, "did not say whether it holds a pin");
+                None
             }
-            match rpc::ask(self.net, peer, &ask).await {
-                Ok(RpcReply::Yes(true)) => confirmed.push(peer.clone()),
-                Ok(_) => {}
-                Err(reason) => tracing::debug!(%peer, reason, "not asked whether it holds a pin"),
-            }
+        });
+        holders.collect()
+    }
+
+    async fn says_it_holds(&self, peer: &PeerId, question: &Release) -> Result<bool, String> {
+        let Release { seq, rev, .. } = *question;
+        if peer == self.net.local_peer() {
+            return Ok(self.leader.holds_here(seq, rev).await);
         }
-        confirmed
+        let answer = rpc::ask(self.net, peer, &RpcRequest::Holds { seq, rev }).await?;
+        Ok(matches!(answer, RpcReply::Yes(true)))
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 
 /// Within which every peer was looked at once more.
 const LOOK_US: Micros = 3_000_000;
+/// How old a peer's word that it holds a pin may be when others are let go on it: five seconds until
+/// that is proposed, and as long to get it into the log and to look at it.
+const WORD_US: Micros = 10_000_000;
 
 /// A release to be judged once all peers were looked at.
 #[derive(Debug)]
@@ -36,14 +39,14 @@ pub(super) struct MakeBeforeBreak {
     holders: Holders,
     pins: BTreeMap<Seq, Pin>,
     releases: Vec<Release>,
-    /// A node has lost what it held: what was released just before is only seen now, and was right.
+    /// A node has lost what it held: what is released on what it said before was right to be.
     lost: Option<Loss>,
 }
 
 /// How long a loss excuses.
 #[derive(Debug)]
 enum Loss {
-    /// Until a while after the next look.
+    /// Until its word no longer counts, from the next look on.
     Fresh,
     /// Until then.
     Until(Micros),
@@ -131,7 +134,7 @@ impl Invariant for MakeBeforeBreak {
                     Some(Loss::Until(_)) => self.releases.clear(),
                     Some(Loss::Fresh) => {
                         self.releases.clear();
-                        self.lost = Some(Loss::Until(view.at + LOOK_US / 3));
+                        self.lost = Some(Loss::Until(view.at + WORD_US));
                     }
                     None => {}
                 }

@@ -24,6 +24,7 @@ const ALL: &[(&str, &str)] = scenarios![
     "lost-quorum",
     "majority-without-leader",
     "membership",
+    "old-word",
     "one-way",
     "partition-leader",
     "restart-alone",
