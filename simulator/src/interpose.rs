@@ -195,6 +195,16 @@ pub(crate) fn keep_memory() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn keep_memory() {}
 
+/// Ends the process when nobody reads what it prints any more (`list | head`), as other programs do.
+#[cfg(unix)]
+pub(crate) fn end_with_the_reader() {
+    // SAFETY: the default action of a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+#[cfg(not(unix))]
+pub(crate) fn end_with_the_reader() {}
+
 /// Asks the kernel to place stack, heap and mappings at fixed addresses after the next `exec`.
 /// Returns whether this process already runs so.
 #[cfg(target_os = "linux")]

@@ -74,3 +74,16 @@ fn bad_arguments_are_refused_with_their_reason() {
     assert!(run("calm", "0").contains("peers must be 1 to 20"));
     assert!(refused(&["explore", "--seeds", "5"]).contains("no range A..B"));
 }
+
+#[test]
+fn a_reader_that_has_gone_ends_it_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_ipfs-cluster-sim"))
+        .arg("list")
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors, "");
+}

@@ -13,7 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{mutate, scenario::Scenario, span::Span};
+use crate::{interpose, mutate, scenario::Scenario, span::Span};
 
 /// The shipping cluster peer through every kind of weather, from a seed.
 #[derive(Debug, Parser)]
@@ -134,6 +134,7 @@ impl What {
 impl Cli {
     /// Does what was asked.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
+        interpose::end_with_the_reader();
         match self.command {
             Commands::Run(args) => run::execute(args),
             Commands::Replay(args) => replay::execute(&args),
