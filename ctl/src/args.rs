@@ -46,7 +46,7 @@ Examples:
 
 Exit codes:
   0 done, 1 wrong usage or no server, 2 the server answered with an error, 3 no such command,
-  62 --wait-timeout ran out, 125 cancelled";
+  62 --wait-timeout ran out, 125 cancelled, 141 whoever read the output has gone";
 
 /// The version of the API, which is that of the program this one stands in for.
 const VERSION: &str = ipfs_cluster_protocol::api::id::API_VERSION;

@@ -19,6 +19,8 @@ pub(crate) enum Code {
     WaitTimeout,
     /// Ended by a signal.
     Cancelled,
+    /// Nobody reads the output any more: what a shell shows of a program that `SIGPIPE` has ended.
+    ReaderGone,
 }
 
 impl From<Code> for ExitCode {
@@ -30,6 +32,7 @@ impl From<Code> for ExitCode {
             Code::NoCommand => 3,
             Code::WaitTimeout => 62,
             Code::Cancelled => 125,
+            Code::ReaderGone => 141,
         })
     }
 }
@@ -51,6 +54,9 @@ pub(crate) enum Failure {
     /// `--wait-timeout` ran out.
     #[error("error waiting for pin status: context deadline exceeded")]
     WaitTimeout,
+    /// As in `pin ls | head`; nothing is said.
+    #[error("nobody reads the output any more")]
+    ReaderGone,
 }
 
 impl Failure {

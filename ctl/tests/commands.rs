@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Routes, Server, run};
+use common::{Routes, Server, run, run_to};
 
 const CID: &str = "QmazuPJPW7GJSLGnJgVTNFUyEXRVng9tk5SF9AHJdyXWmi";
 const OTHER: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
@@ -375,4 +375,12 @@ fn completions_manual_and_list_of_commands_are_printed() {
             list.out
         );
     }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_quietly() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let listed = run_to(writer, &["commands"], &[]);
+    assert_eq!((listed.code, listed.err.as_str()), (141, ""));
 }

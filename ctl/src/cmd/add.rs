@@ -245,7 +245,7 @@ impl Printer {
     fn print(&self, line: &AddedOutput) -> Result<(), Failure> {
         match (self.encoding, line.cid) {
             (Encoding::Text, Some(cid)) if self.quiet || self.quieter => {
-                output::write(&format!("{cid}\n")).map_err(|e| Failure::local("printing", e))
+                output::write(&format!("{cid}\n"))
             }
             _ => self.encoding.print(line),
         }

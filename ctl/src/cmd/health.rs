@@ -44,10 +44,10 @@ impl Context {
             }) => {
                 let text = output::graph(&self.client.graph().await?, all_ipfs_peers);
                 match file {
-                    None => output::write(&text),
-                    Some(path) => std::fs::write(path, text),
+                    None => output::write(&text)?,
+                    Some(path) => std::fs::write(path, text)
+                        .map_err(|e| Failure::local("writing the graph", e))?,
                 }
-                .map_err(|e| Failure::local("writing the graph", e))?;
             }
             Some(HealthArgs::Metrics { name: None }) => {
                 self.encoding.print(&self.client.metric_names().await?)?;

@@ -218,7 +218,7 @@ fn list_commands() -> Result<(), Failure> {
             }
         }
     }
-    output::write(&text).map_err(|e| Failure::local("printing", e))
+    output::write(&text)
 }
 
 /// The manual page of the program, or those of all commands into a folder.

@@ -44,15 +44,18 @@ impl Encoding {
             Self::Text => object.text(),
             Self::Json => json(object).map_err(|e| Failure::local("printing", e))?,
         };
-        write(&text).map_err(|e| Failure::local("printing", e))
+        write(&text)
     }
 }
 
 /// To stdout, as one piece.
-pub(crate) fn write(text: &str) -> io::Result<()> {
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+        _ => Failure::local("printing", e),
+    })
 }
 
 fn json<T: Serialize>(object: &T) -> serde_json::Result<String> {
@@ -89,5 +92,6 @@ pub(crate) fn failed(failure: &Failure, encoding: Encoding) -> Code {
             eprintln!("{failure}");
             Code::WaitTimeout
         }
+        Failure::ReaderGone => Code::ReaderGone,
     }
 }

@@ -9,7 +9,7 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
-    process::Command,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -103,10 +103,16 @@ impl Server {
 
 /// Runs the program in an environment of nothing else.
 pub(crate) fn run(args: &[&str], vars: &[(&str, &str)]) -> Run {
+    run_to(Stdio::piped(), args, vars)
+}
+
+/// The same with another stdout.
+pub(crate) fn run_to(stdout: impl Into<Stdio>, args: &[&str], vars: &[(&str, &str)]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_ipfs-cluster-ctl"))
         .env_clear()
         .envs(vars.iter().copied())
         .args(args)
+        .stdout(stdout)
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
