@@ -32,16 +32,20 @@ pub(super) fn json(peers: &[Addresses], processes: bool, folder: &Path) {
             })
         })
         .collect();
-    println!(
-        "{}",
-        json!({"processes": processes, "folder": folder, "peers": peers})
-    );
+    let all = json!({"processes": processes, "folder": folder, "peers": peers});
+    print(&format!("{all}\n"));
+}
+
+/// To stdout. Whoever read it may have gone: the cluster runs on.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Addresses, and what to try.
 pub(super) fn welcome(peers: &[Addresses], processes: bool, folder: &Path) {
-    println!(
-        "A cluster of {} peers is ready. Ctrl-c stops it.\n",
+    let mut text = format!(
+        "A cluster of {} peers is ready. Ctrl-c stops it.\n\n",
         peers.len()
     );
     let first = |list: &[String]| list.first().cloned().unwrap_or_else(|| "off".to_owned());
@@ -51,22 +55,31 @@ pub(super) fn welcome(peers: &[Addresses], processes: bool, folder: &Path) {
         } else {
             String::new()
         };
-        println!("{}{process}", p.peername);
-        println!("  REST     {}", first(&p.rest));
-        println!("  proxy    {}", first(&p.proxy));
-        println!("  libp2p   {}", first(&p.swarm));
-        println!("  gateway  {}", first(&p.gateway));
-        println!("  IPFS RPC {}", first(&p.ipfs_rpc));
+        text += &format!(
+            "{}{process}\n  REST     {}\n  proxy    {}\n  libp2p   {}\n  gateway  {}\n  IPFS RPC {}\n",
+            p.peername,
+            first(&p.rest),
+            first(&p.proxy),
+            first(&p.swarm),
+            first(&p.gateway),
+            first(&p.ipfs_rpc)
+        );
     }
-    println!("\nFolder: {}", folder.display());
-    println!("The secret for libp2p addresses is in service.json of each peer's folder.\n\nTry:");
     let host = peers.first().map(|p| first(&p.rest)).unwrap_or_default();
-    println!("  ipfs-cluster-ctl --host {host} add --replication 2 FILE");
-    println!("  ipfs-cluster-ctl --host {host} status");
-    match peers.last() {
-        Some(last) if processes => println!("  kill -9 {}\n", last.pid),
-        _ => println!("  ipfs-cluster-ctl --host {host} peers ls\n"),
-    }
+    let last = match peers.last() {
+        Some(last) if processes => format!("kill -9 {}", last.pid),
+        _ => format!("ipfs-cluster-ctl --host {host} peers ls"),
+    };
+    text += &format!(
+        "\nFolder: {}\n\
+         The secret for libp2p addresses is in service.json of each peer's folder.\n\n\
+         Try:\n  \
+         ipfs-cluster-ctl --host {host} add --replication 2 FILE\n  \
+         ipfs-cluster-ctl --host {host} status\n  \
+         {last}\n\n",
+        folder.display()
+    );
+    print(&text);
 }
 
 /// How many peers answer, who leads, and how far the pins have come.
@@ -139,21 +152,21 @@ impl Line {
             return;
         }
         if io::stdout().is_terminal() {
-            print!("\r\x1b[K{text}");
-            // Shown late is no harm.
-            let _ = io::stdout().flush();
+            print(&format!("\r\x1b[K{text}"));
         } else {
-            println!("{text}");
+            print(&format!("{text}\n"));
         }
         text.clone_into(&mut self.shown);
     }
 
     /// Says something that stays.
     pub(super) fn say(&mut self, text: &str) {
-        if io::stdout().is_terminal() {
-            print!("\r\x1b[K");
-        }
-        println!("{text}");
+        let clear = if io::stdout().is_terminal() {
+            "\r\x1b[K"
+        } else {
+            ""
+        };
+        print(&format!("{clear}{text}\n"));
         self.shown.clear();
     }
 }
