@@ -1,9 +1,11 @@
 //! The scenario's faults, each at its time.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, atomic::AtomicBool},
 };
+
+use ipfs_cluster_protocol::id::PeerId;
 
 use super::{Run, failed, micros};
 use crate::{
@@ -50,6 +52,12 @@ impl Run {
                 Fault::Leave { peer, drain } => self.leave(peer, drain, leader),
                 Fault::Wipe { peer } => {
                     let peer = self.injector.settle(peer, leader);
+                    if self.is_one_of_two_voters(peer) {
+                        self.tell(&format!(
+                            "peer {peer} keeps its disk: with so few voters its vote cannot be spared"
+                        ));
+                        continue;
+                    }
                     self.disturb(&Fault::Wipe {
                         peer: Who::Peer(peer),
                     })?;
@@ -77,6 +85,19 @@ impl Run {
             self.tell(&text);
         }
         Ok(())
+    }
+
+    /// Whether the cluster could not go on without what this peer has voted and written, as whoever
+    /// knows the newest says.
+    fn is_one_of_two_voters(&self, peer: HostId) -> bool {
+        let roster = self.injector.roster().iter();
+        let told = roster.filter_map(|host| self.observer.statuses(&BTreeSet::from([*host])));
+        let newest = told
+            .flat_map(BTreeMap::into_values)
+            .max_by_key(|status| (status.term, status.applied));
+        let machines = self.cluster.machines();
+        let votes = |voter: &PeerId| machines.get(voter) == Some(&peer);
+        newest.is_some_and(|status| status.voters.len() <= 2 && status.voters.iter().any(votes))
     }
 
     fn disturb(&mut self, fault: &Fault) -> Result<(), Violation> {
