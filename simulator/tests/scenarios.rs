@@ -52,6 +52,7 @@ scenarios! {
     flapping: "flapping",
     kubo_trouble: "kubo-trouble",
     leader_clock: "leader-clock",
+    lost_machine: "lost-machine",
     lost_quorum: "lost-quorum",
     majority_without_leader: "majority-without-leader",
     membership: "membership",

@@ -13,7 +13,7 @@ mod supervise;
 mod timeline;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -94,6 +94,8 @@ struct Run {
     views: BTreeMap<HostId, Arc<View>>,
     /// Peers told to leave, and whether the cluster has confirmed it.
     leaving: BTreeMap<HostId, Arc<AtomicBool>>,
+    /// Peers that have lost their disk and are no members again yet.
+    empty: BTreeSet<HostId>,
     story: Vec<String>,
     recorder: Recorder,
 }
@@ -167,6 +169,11 @@ impl Run {
 
     fn see(&mut self, seen: Seen) -> Result<(), Violation> {
         self.invariants.check(&seen)?;
+        match &seen {
+            Seen::Wiped { peer } => _ = self.empty.insert(*peer),
+            Seen::Raft { peer, .. } => _ = self.empty.remove(peer),
+            _ => {}
+        }
         if let Seen::State { peer, view, .. } = seen {
             self.views.insert(peer, view);
             let up = |host| self.sim.host(host).is_some_and(Host::is_up);

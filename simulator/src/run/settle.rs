@@ -3,7 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use super::{Run, failed, micros, violated};
-use crate::{invariants::Violation, scenario::Scenario, world::Micros};
+use crate::{
+    invariants::Violation,
+    scenario::Scenario,
+    world::{HostId, Micros},
+};
 
 /// Between two looks at whether everything is well: the peers are looked at once a second.
 const LOOK_EVERY_US: Micros = 500_000;
@@ -43,10 +47,12 @@ impl Run {
     }
 
     /// Whoever was told to leave runs until the others have let it go: they may need its vote for that.
+    /// One with an empty disk has none, and would join anew.
     fn start_who_is_to_leave(&mut self) -> Result<(), Violation> {
         let waiting = self.leaving.iter();
         let waiting = waiting.filter(|(_, gone)| !gone.load(Ordering::Relaxed));
-        for peer in waiting.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+        let waiting: Vec<HostId> = waiting.map(|(peer, _)| *peer).collect();
+        for peer in waiting.into_iter().filter(|p| !self.empty.contains(p)) {
             self.sim.boot(peer).map_err(|e| failed(&e))?;
         }
         Ok(())

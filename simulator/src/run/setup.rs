@@ -1,7 +1,7 @@
 //! The world of a run: which machine is what.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -101,6 +101,7 @@ pub(super) fn build(scenario: &mut Scenario, seed: u64, trace: Trace) -> Run {
         library,
         views: BTreeMap::new(),
         leaving: BTreeMap::new(),
+        empty: BTreeSet::new(),
         story: Vec::new(),
         recorder,
         sim,

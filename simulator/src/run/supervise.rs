@@ -1,6 +1,6 @@
 //! Peers that give up are started again, as a supervisor would.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::collections::BTreeMap;
 
 use super::{Run, failed};
 use crate::{
@@ -16,17 +16,21 @@ const SUPERVISOR_PAUSE_US: Micros = 2_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Supervisor(BTreeMap<HostId, Micros>);
 
+impl Supervisor {
+    /// Does not start a peer any more.
+    pub(super) fn forget(&mut self, peer: HostId) {
+        self.0.remove(&peer);
+    }
+}
+
 impl Run {
     /// Takes note of programs that have ended, and starts those whose pause is over.
     pub(super) fn supervise(&mut self) -> Result<(), Violation> {
         for (host, exit) in self.sim.take_exits() {
             self.tell(&format!("peer {host} exits: {exit:?}"));
             self.sim.crash(host, Crash::Kill, false);
-            // Who was removed ends for good, if a client did that: at its own end, or once the client
-            // was told that it is gone. All others are started again.
-            let leaving = self.leaving.get(&host);
-            let gone = leaving.is_some_and(|gone| exit.is_ok() || gone.load(Ordering::Relaxed));
-            if !gone {
+            // Who was removed ends for good, if a client did that. All others are started again.
+            if exit.is_err() || !self.leaving.contains_key(&host) {
                 let again = self.sim.now() + SUPERVISOR_PAUSE_US;
                 self.supervisor.0.insert(host, again);
             }

@@ -9,6 +9,7 @@ use ipfs_cluster_protocol::id::PeerId;
 
 use super::{Run, failed, micros};
 use crate::{
+    disk::Crash,
     invariants::Violation,
     observe::Seen,
     scenario::{Fault, IpfsTrouble, Timed, Who},
@@ -117,7 +118,12 @@ impl Run {
         self.workload
             .take_out(&self.sim, peer, drain, &via, gone.clone());
         self.leaving.insert(peer, gone);
-        let how = if drain {
+        let how = if self.empty.contains(&peer) {
+            // It does not know that it was a member, and would join anew.
+            self.sim.crash(peer, Crash::Kill, false);
+            self.supervisor.forget(peer);
+            "switched off, for it has lost its disk, and removed"
+        } else if drain {
             "drained and removed"
         } else {
             "removed"

@@ -21,6 +21,7 @@ const ALL: &[(&str, &str)] = scenarios![
     "flapping",
     "kubo-trouble",
     "leader-clock",
+    "lost-machine",
     "lost-quorum",
     "majority-without-leader",
     "membership",
