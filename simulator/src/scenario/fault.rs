@@ -191,14 +191,16 @@ pub enum Fault {
         /// What is the matter.
         trouble: IpfsTrouble,
     },
-    /// A peer stops and its disk is lost; it starts again with an empty one, as the same peer.
+    /// A peer stops and its disk is lost; it starts again with an empty one, as the same peer. It keeps
+    /// its disk while there are no more than two voters: without its vote the cluster could not go on.
     Wipe {
         /// Who.
         peer: Who,
     },
     /// A new peer starts and joins.
     Join,
-    /// A client takes a peer out of the cluster for good.
+    /// A client takes a peer out of the cluster for good. Its machine is switched off first if it has lost
+    /// its disk and is not a member again yet: it would join anew.
     Leave {
         /// Who.
         peer: Who,
