@@ -1,10 +1,12 @@
 //! What a peer must refuse, with words that help.
 
-use std::fs;
+use std::{fs, future::ready, time::Duration};
 
-use ipfs_cluster_tests::{Cluster, Peer, Setup, cluster::SECRET};
+use ipfs_cluster_tests::{Cluster, Peer, Setup, cluster::SECRET, until};
 
 use crate::{add, alone, tell};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the daemon, which must end by itself: exit code and stderr.
 pub(crate) fn daemon(peer: &Peer, args: &[&str]) -> (Option<i32>, String) {
@@ -99,8 +101,13 @@ fn a_peer_with_another_secret_does_not_get_in() {
         peer.set("CLUSTER_SECRET", SECRET);
         peer.spawn(&[member]);
         peer.ready().await;
-        let (_, peers, _) = peer.ctl(&["peers", "ls"]);
-        assert!(peers.contains("Sees 1 other peers"), "{peers}");
+        // It listens a moment before it has recovered the state, and refuses to read it until then.
+        until("both peers to be listed", LIMIT, || {
+            let (_, peers, err) = peer.ctl(&["peers", "ls"]);
+            let both = peers.contains("Sees 1 other peers");
+            ready(both.then_some(()).ok_or(format!("{peers}{err}")))
+        })
+        .await;
     });
 }
 
