@@ -223,12 +223,23 @@ impl Observer {
     /// The consensus of these peers; none if one of them does not run, or recovers.
     #[must_use]
     pub fn statuses(&self, of: &BTreeSet<HostId>) -> Option<BTreeMap<HostId, RaftStatus>> {
-        let statuses = of.iter().map(|peer| {
-            let slot = self.slots.get(peer.checked_sub(1)?)?;
-            let status = slot.status(RaftStatus::clone)?;
-            (!status.recovering).then_some((*peer, status))
-        });
+        let statuses = of.iter().map(|peer| Some((*peer, self.status(*peer)?)));
         statuses.collect()
+    }
+
+    /// What whoever of these knows the newest says of the consensus.
+    #[must_use]
+    pub fn newest(&self, of: &BTreeSet<HostId>) -> Option<RaftStatus> {
+        let told = of.iter().filter_map(|peer| self.status(*peer));
+        told.max_by_key(|status| (status.term, status.applied))
+    }
+
+    fn status(&self, peer: HostId) -> Option<RaftStatus> {
+        let status = self
+            .slots
+            .get(peer.checked_sub(1)?)?
+            .status(RaftStatus::clone)?;
+        (!status.recovering).then_some(status)
     }
 }
 

@@ -3,11 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{Run, failed, micros, violated};
-use crate::{
-    invariants::Violation,
-    scenario::Scenario,
-    world::{HostId, Micros},
-};
+use crate::{invariants::Violation, scenario::Scenario, world::Micros};
 
 /// Between two looks at whether everything is well: the peers are looked at once a second.
 const LOOK_EVERY_US: Micros = 500_000;
@@ -50,9 +46,9 @@ impl Run {
     /// One with an empty disk has none, and would join anew.
     fn start_who_is_to_leave(&mut self) -> Result<(), Violation> {
         let waiting = self.leaving.iter();
-        let waiting = waiting.filter(|(_, gone)| !gone.load(Ordering::Relaxed));
-        let waiting: Vec<HostId> = waiting.map(|(peer, _)| *peer).collect();
-        for peer in waiting.into_iter().filter(|p| !self.empty.contains(p)) {
+        let waiting = waiting
+            .filter(|(peer, gone)| !gone.load(Ordering::Relaxed) && !self.empty.contains(peer));
+        for peer in waiting.map(|(peer, _)| *peer).collect::<Vec<_>>() {
             self.sim.boot(peer).map_err(|e| failed(&e))?;
         }
         Ok(())

@@ -1,11 +1,11 @@
 //! The scenario's faults, each at its time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
     sync::{Arc, atomic::AtomicBool},
 };
 
-use ipfs_cluster_protocol::id::PeerId;
+use ipfs_cluster_node::consensus::RaftStatus;
 
 use super::{Run, failed, micros};
 use crate::{
@@ -88,17 +88,14 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the cluster could not go on without what this peer has voted and written, as whoever
-    /// knows the newest says.
+    /// Whether the cluster could not go on without what this peer has voted and written.
     fn is_one_of_two_voters(&self, peer: HostId) -> bool {
-        let roster = self.injector.roster().iter();
-        let told = roster.filter_map(|host| self.observer.statuses(&BTreeSet::from([*host])));
-        let newest = told
-            .flat_map(BTreeMap::into_values)
-            .max_by_key(|status| (status.term, status.applied));
-        let machines = self.cluster.machines();
-        let votes = |voter: &PeerId| machines.get(voter) == Some(&peer);
-        newest.is_some_and(|status| status.voters.len() <= 2 && status.voters.iter().any(votes))
+        let status = self.observer.newest(self.injector.roster());
+        let votes = |status: RaftStatus| {
+            let id = self.cluster.id(peer);
+            status.voters.len() <= 2 && id.is_some_and(|id| status.voters.contains(&id))
+        };
+        status.is_some_and(votes)
     }
 
     fn disturb(&mut self, fault: &Fault) -> Result<(), Violation> {
